@@ -1,0 +1,66 @@
+"""Reading a stretch of a corpus file: seek, decode only what is used, check, mix down, resample."""
+
+import io
+from collections.abc import Callable
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+import soxr
+
+from simulation.example import Clip, SourceError
+
+Open = Callable[[str], str | BinaryIO]
+"""From a clip's path to something soundfile reads: a local path, or an open binary file."""
+
+FULL_SCALE_LIMIT = 4.0  # float files may exceed 1; 1e30 is damage
+
+
+def read(clip: Clip, open_file: Open, sample_rate_hz: int) -> np.ndarray:
+    """The clip at `sample_rate_hz`: float32 `(1, clip.num_samples(sample_rate_hz))`, channels averaged.
+
+    Raises SourceError (missing, undecodable, truncated, wrong_rate, not_finite); a lost connection passes through as
+    the OSError it is, for that is not the file's fault.
+    """
+    frames = _decode(clip, open_file)
+    if len(frames) != clip.num_frames:
+        raise _refuse(clip, "truncated", f"{len(frames)} frames from {clip.start_frame} on, manifest says {clip.num_frames}")
+    mono = frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1)
+    peak = float(np.abs(mono).max(initial=0.0))
+    if not peak <= FULL_SCALE_LIMIT:
+        raise _refuse(clip, "not_finite", f"peak {peak}")
+    if clip.sample_rate_hz != sample_rate_hz:
+        mono = soxr.resample(mono, clip.sample_rate_hz, sample_rate_hz, quality="HQ")
+    return _exact(mono, clip.num_samples(sample_rate_hz))[np.newaxis]
+
+
+def _decode(clip: Clip, open_file: Open) -> np.ndarray:
+    """The clip's own frames, `(frames, channels)` float32."""
+    try:
+        with soundfile.SoundFile(open_file(clip.path)) as file:
+            if file.samplerate != clip.sample_rate_hz:
+                raise _refuse(clip, "wrong_rate", f"{file.samplerate} Hz, manifest says {clip.sample_rate_hz} Hz")
+            file.seek(clip.start_frame)
+            return file.read(clip.num_frames, dtype="float32", always_2d=True)
+    except FileNotFoundError as error:
+        raise _refuse(clip, "missing", str(error)) from None
+    except soundfile.LibsndfileError as error:
+        reason = "missing" if "System error" in str(error) else "undecodable"
+        raise _refuse(clip, reason, str(error)) from None
+
+
+def _exact(mono: np.ndarray, num_samples: int) -> np.ndarray:
+    """Trim or zero-pad to the length that the clip promises; resamplers round it their own way."""
+    if len(mono) >= num_samples:
+        return np.ascontiguousarray(mono[:num_samples], dtype=np.float32)
+    return np.pad(mono, (0, num_samples - len(mono))).astype(np.float32)
+
+
+def _refuse(clip: Clip, reason: str, detail: str) -> SourceError:
+    return SourceError(clip.id, clip.path, reason, detail)
+
+
+def decode_bytes(data: bytes) -> tuple[np.ndarray, int]:
+    """Audio bytes in memory to float32 `(channels, samples)` and the sample rate; soundfile's errors pass through."""
+    frames, sample_rate_hz = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+    return np.ascontiguousarray(frames.T), sample_rate_hz
