@@ -4,16 +4,14 @@ Everything that is committed goes through here in one put: a reader sees the old
 """
 
 import contextlib
+import errno
 import hashlib
 import os
-import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
-
-import botocore.exceptions
-import s3fs
 
 
 class StorageError(OSError):
@@ -21,7 +19,10 @@ class StorageError(OSError):
 
 
 class Store(Protocol):
-    """Objects under one root; names are relative to it, with forward slashes."""
+    """Objects under one root. Names are relative to it, with forward slashes; ValueError for one that leaves it.
+
+    Any method may raise StorageError.
+    """
 
     url: str
 
@@ -38,13 +39,17 @@ class Store(Protocol):
         """Store the object only if the name is free; False if it is taken. Of many writers at once one gets True."""
 
     def replace(self, name: str, data: bytes, tag: str) -> bool:
-        """Store the object only if it is still the one that `tag` was read with; False if it has changed or gone."""
+        """Store the object only if it is still the one that `tag` was read with; False if it has changed or gone.
+
+        Of many that replace at once one gets True. Names that are replaced should not be `put` as well: a folder decides
+        between replacers only.
+        """
 
     def delete(self, name: str) -> None:
         """Remove the object; nothing happens if there is none."""
 
     def list(self, prefix: str = "") -> dict[str, int]:
-        """Names that start with `prefix`, sorted, with their sizes in bytes."""
+        """Names that start with `prefix`, sorted, with their sizes in bytes; none if there is nothing."""
 
     def exists(self, name: str) -> bool: ...
 
@@ -58,40 +63,69 @@ class Store(Protocol):
 def open_store(url: str) -> Store:
     """The store of `s3://bucket/prefix` or of a local folder, which its first put creates. ValueError for other schemes."""
     if url.startswith("s3://"):
+        from infra.s3_store import S3Store  # here, because s3fs takes a second to import
+
         return S3Store(url)
     if "://" in url and not url.startswith("file://"):
         raise ValueError(f"{url}: give a folder or an s3:// prefix")
+    if not url.removeprefix("file://"):
+        raise ValueError("an empty place: give a folder or an s3:// prefix")
     return FolderStore(url.removeprefix("file://"))
 
 
+def check_name(name: str, written: bool = False) -> None:
+    """ValueError for a name that leaves the store or cannot be an S3 key, and to be `written` also for a hidden one.
+
+    Spaces and letters of any alphabet are allowed: corpora have them.
+    """
+    parts = name.split("/")
+    if not name or any(part in ("", ".", "..") for part in parts):
+        raise ValueError(f"{name!r}: names are relative, with forward slashes, and stay below their place")
+    if not name.isprintable():  # control characters, and what is not valid Unicode
+        raise ValueError(f"{name!r}: control characters are not allowed in names")
+    if written and any(part.startswith(".") for part in parts):
+        raise ValueError(f"{name!r}: names that start with a dot are hidden from lists; choose another")
+
+
 class FolderStore:
-    """A folder. An object is written beside its place under a hidden name, flushed, then renamed."""
+    """A folder. An object is written beside its place under a hidden name, flushed to the disk, then renamed.
+
+    What a killed process leaves under a hidden name is never listed; the next process that writes into the same folder
+    removes it once it is STALE_S old.
+    """
+
+    STALE_S = 3600.0
+    TEMPORARY = ".new-"
+
+    _swept: set[str] = set()  # folders that this process has cleared of stale temporaries
 
     def __init__(self, path: str | Path):
-        self.root = Path(path)
+        self.root = Path(path).absolute()  # stays the same place when the working folder changes
         self.url = str(path)
 
     def get(self, name: str) -> bytes:
-        return (self.root / name).read_bytes()
+        with self._reading(name) as place:
+            return place.read_bytes()
 
     def get_with_tag(self, name: str) -> tuple[bytes, str]:
         data = self.get(name)
         return data, hashlib.sha256(data).hexdigest()
 
     def put(self, name: str, data: bytes) -> None:
-        with self._written(name, data) as temporary:
-            os.replace(temporary, self.root / name)
+        with self._written(name, data) as (temporary, place):
+            os.replace(temporary, place)
 
     def create(self, name: str, data: bytes) -> bool:
-        with self._written(name, data) as temporary:
+        with self._written(name, data) as (temporary, place):
             try:
-                os.link(temporary, self.root / name)  # unlike rename, fails if the name is taken
+                os.link(temporary, place)  # unlike rename, fails if the name is taken
             except FileExistsError:
                 return False
         return True
 
     def replace(self, name: str, data: bytes, tag: str) -> bool:
-        with self._locked(name):
+        check_name(name, written=True)
+        with self._locked(self.root / name):
             try:
                 if self.get_with_tag(name)[1] != tag:
                     return False
@@ -101,19 +135,23 @@ class FolderStore:
         return True
 
     def delete(self, name: str) -> None:
-        (self.root / name).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError), self._reading(name) as place:
+            place.unlink()
 
     def list(self, prefix: str = "") -> dict[str, int]:
-        start = self.root / prefix.rpartition("/")[0]
+        folder = prefix.rpartition("/")[0]
+        if folder:
+            check_name(folder)
         found = {}
-        for folder, _, files in os.walk(start):
-            for file in files:
-                name = (Path(folder) / file).relative_to(self.root).as_posix()
-                if name.startswith(prefix) and not file.startswith("."):
-                    found[name] = (Path(folder) / file).stat().st_size
+        for path in _files(self.root / folder):
+            name = os.path.relpath(path, self.root)
+            if name.startswith(prefix):
+                with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+                    found[name] = os.stat(path).st_size
         return dict(sorted(found.items()))
 
     def exists(self, name: str) -> bool:
+        check_name(name)
         return (self.root / name).is_file()
 
     def local_path(self, name: str) -> str:
@@ -122,74 +160,117 @@ class FolderStore:
         return str(self.root / name)
 
     def child(self, name: str) -> "FolderStore":
-        return FolderStore(self.root / name)
+        check_name(name)
+        return FolderStore(Path(self.url) / name)
 
     @contextlib.contextmanager
-    def _written(self, name: str, data: bytes) -> Iterator[str]:
-        """The data in a temporary file of the same folder, on the disk; gone at the end unless it was renamed."""
+    def _reading(self, name: str) -> Iterator[Path]:
+        """The place of an object, errors named. A folder of that name is no object."""
+        check_name(name)
         place = self.root / name
-        temporary = ""
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
-            with os.fdopen(handle, "wb") as file:
+            yield place
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise FileNotFoundError(f"{place}: no such file") from None
+        except OSError as error:
+            raise _failure(place, error) from error
+
+    @contextlib.contextmanager
+    def _written(self, name: str, data: bytes) -> Iterator[tuple[Path, Path]]:
+        """The data in a temporary file beside its place, and the place; the folder is flushed after, the temporary gone."""
+        check_name(name, written=True)
+        place = self.root / name
+        temporary = place.parent / f"{self.TEMPORARY}{uuid.uuid4().hex}"
+        try:
+            _make_folder(place.parent)
+            self._sweep(place.parent)
+            with open(temporary, "xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            yield temporary
+            yield temporary, place
+            _flush_folder(place.parent)
         except OSError as error:
-            raise StorageError(error.errno, f"{place}: {error.strerror}; free space or choose another place") from error
+            raise _failure(place, error) from error
         finally:
-            if temporary:
-                Path(temporary).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+    def _sweep(self, folder: Path) -> None:
+        """Remove what killed processes left in the folder, once a process."""
+        if str(folder) in self._swept:
+            return
+        self._swept.add(str(folder))
+        for entry in os.scandir(folder):
+            if entry.name.startswith(self.TEMPORARY):
+                with contextlib.suppress(OSError):  # another process was quicker
+                    if time.time() - entry.stat().st_mtime > self.STALE_S:
+                        os.unlink(entry.path)
 
     @contextlib.contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
+    def _locked(self, place: Path) -> Iterator[None]:
+        """Alone among those that replace in this folder, on this machine and over NFS."""
         import fcntl
 
-        lock = self.root / f".{name.replace('/', '_')}.lock"
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with open(lock, "w") as file:
+        if not place.parent.is_dir():
+            yield
+            return
+        try:
+            file = open(place.parent / ".lock", "a")
+        except OSError as error:
+            raise _failure(place, error) from error
+        with file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
 
-class S3Store:
-    """An S3 prefix through s3fs; endpoint, region and credentials come from the usual AWS variables, files or roles.
+_REMEDIES = {
+    errno.ENOSPC: "free some space or choose another place",
+    errno.EDQUOT: "the quota is used up: free some space or choose another place",
+    errno.EACCES: "choose a place that you may use, or change its permissions",
+    errno.EPERM: "choose a place that you may use, or change its permissions",
+    errno.EROFS: "choose a place that can be written",
+    errno.EEXIST: "a file is in the way of a folder: move it or choose another place",
+    errno.ENOTDIR: "a file is in the way of a folder: move it or choose another place",
+    errno.EISDIR: "a folder has this name: move it or choose another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
 
-    Every object is one PutObject (5 GB at most), which S3 makes atomic. An exception inside `with s3fs.open(..., "wb")`
-    would commit half an object, so that interface is not used.
-    """
 
-    MAX_PUT_BYTES = 5 * 2**30
+def _failure(place: Path, error: OSError) -> StorageError:
+    if isinstance(error, StorageError):
+        return error
+    remedy = _REMEDIES.get(error.errno or 0, "check the disk or choose another place")
+    return StorageError(error.errno, f"{place}: {error.strerror or error}; {remedy}")
 
-    def __init__(self, url: str):
-        self.url = url.rstrip("/")
-        self.bucket, _, self.prefix = self.url.removeprefix("s3://").partition("/")
-        if not self.bucket:
-            raise ValueError(f"{url}: give s3://bucket/prefix")
-        self.fs = s3fs.S3FileSystem(
-            endpoint_url=os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"),
-            use_listings_cache=False,
-            config_kwargs={"retries": {"max_attempts": 6, "mode": "standard"}, "connect_timeout": 5, "read_timeout": 60},
-        )
 
-    def _key(self, name: str) -> str:
-        return f"{self.prefix}/{name}" if self.prefix else name
+def _files(folder: Path) -> Iterator[str]:
+    """Paths of all files below the folder, hidden files and folders apart."""
 
-    def _call(self, method: str, name: str, **arguments):
-        """One S3 request. Conditional refusals come back as None, a missing object as FileNotFoundError."""
-        try:
-            return self.fs.call_s3(method, Bucket=self.bucket, Key=self._key(name), **arguments)
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{self.url}/{name}: no such object") from None
-        except botocore.exceptions.ClientError as error:
-            if error.response["Error"]["Code"] in ("PreconditionFailed", "412", "ConditionalRequestConflict"):
-                return None
-            raise self._failure(name, error) from error
-        except (OSError, botocore.exceptions.BotoCoreError) as error:
-            raise self._failure(name, error) from error
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise _failure(folder, error) from error  # what cannot be listed must not look empty
 
-    def _failure(self, name: str, error: Exception) -> StorageError:
-        return StorageError(f"{self.url}/{name}: {error}; check the endpoint, the bucket, its policy and the AWS_ variables")
+    for path, folders, files in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (os.path.join(path, name) for name in files if not name.startswith("."))
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the folder and its parents, each name flushed to the disk."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _flush_folder(folder.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Put the folder's names on the disk, so that a commit outlives a power cut in the order it was made."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that cannot flush a folder
+            raise
+    finally:
+        os.close(handle)

@@ -1,6 +1,5 @@
 """Reading a stretch of a corpus file: seek, decode only what is used, check, mix down, resample."""
 
-import io
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -9,26 +8,30 @@ import soundfile
 import soxr
 
 from simulation.example import Clip, SourceError
+from simulation.levels import SILENCE_DB
 
 Open = Callable[[str], str | BinaryIO]
 """From a clip's path to something soundfile reads: a local path, or an open binary file."""
 
 FULL_SCALE_LIMIT = 4.0  # float files may exceed 1; 1e30 is damage
+SILENCE = 10 ** (SILENCE_DB / 20)
 
 
 def read(clip: Clip, open_file: Open, sample_rate_hz: int) -> np.ndarray:
     """The clip at `sample_rate_hz`: float32 `(1, clip.num_samples(sample_rate_hz))`, channels averaged.
 
-    Raises SourceError (missing, undecodable, truncated, wrong_rate, not_finite); a lost connection passes through as
+    Raises SourceError (missing, undecodable, truncated, wrong_rate, not_finite, silent); a lost connection passes through as
     the OSError it is, for that is not the file's fault.
     """
     frames = _decode(clip, open_file)
     if len(frames) != clip.num_frames:
-        raise _refuse(clip, "truncated", f"{len(frames)} frames from {clip.start_frame} on, manifest says {clip.num_frames}")
+        raise _refuse(clip, "truncated", f"{len(frames)} frames from {clip.start_frame} on, {clip.num_frames} were promised")
     mono = frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1)
     peak = float(np.abs(mono).max(initial=0.0))
     if not peak <= FULL_SCALE_LIMIT:
         raise _refuse(clip, "not_finite", f"peak {peak}")
+    if peak < SILENCE:
+        raise _refuse(clip, "silent", f"peak {peak} in {clip.num_frames} frames from {clip.start_frame} on")
     if clip.sample_rate_hz != sample_rate_hz:
         mono = soxr.resample(mono, clip.sample_rate_hz, sample_rate_hz, quality="HQ")
     return _exact(mono, clip.num_samples(sample_rate_hz))[np.newaxis]
@@ -58,9 +61,3 @@ def _exact(mono: np.ndarray, num_samples: int) -> np.ndarray:
 
 def _refuse(clip: Clip, reason: str, detail: str) -> SourceError:
     return SourceError(clip.id, clip.path, reason, detail)
-
-
-def decode_bytes(data: bytes) -> tuple[np.ndarray, int]:
-    """Audio bytes in memory to float32 `(channels, samples)` and the sample rate; soundfile's errors pass through."""
-    frames, sample_rate_hz = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
-    return np.ascontiguousarray(frames.T), sample_rate_hz

@@ -40,6 +40,7 @@ class Example:
     stems: dict[str, np.ndarray] = field(default_factory=dict)  # parts whose sum is the mixture: speech, noise ...
     requested: dict[str, float] = field(default_factory=dict)  # label -> value that was drawn
     measured: dict[str, float] = field(default_factory=dict)  # label -> value found in the int16 audio
+    mixture_parts: tuple[str, ...] = ()  # roles whose sum is `input` to the last bit; none where the channel damaged it
     texts: dict[str, str] = field(default_factory=dict)  # caption, instruction, transcript ...
 
 

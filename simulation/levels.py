@@ -71,6 +71,12 @@ def gain_for_ratio(signal: np.ndarray, other: np.ndarray, wanted_db: float, samp
     return round_gain(math.sqrt(above / below) * 10 ** (-wanted_db / 20))
 
 
+def at_level(audio: np.ndarray, level_db: float, sample_rate_hz: int) -> np.ndarray:
+    """The signal at this active level in dBFS; silence stays silence."""
+    active = active_power(audio, sample_rate_hz)
+    return audio * np.float32(round_gain(10 ** (level_db / 20) / math.sqrt(active))) if active else audio
+
+
 def joint_gain(signals: list[np.ndarray], limit: float = PEAK_LIMIT) -> float:
     """One factor for all signals that keeps the largest peak among them at or below `limit`; 1 where none exceeds it."""
     peak = max((float(np.abs(signal).max(initial=0.0)) for signal in signals), default=0.0)

@@ -1,0 +1,81 @@
+# Quarkline: everything it can do. `make help` lists it; README.md tells it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+PY := .venv/bin/python
+READY := .venv/.ready
+
+# What the targets take: make simulate TASK=lass CORPUS=... OUT=... COUNT=... SEED=... CONFIG=run.json ARGS="--task.snr-db -5 5"
+TASK ?=
+CORPUS ?=
+OUT ?=
+COUNT ?=
+HOURS ?=
+KEY ?=
+ROOT ?=
+FORMAT ?=
+SEED ?=
+CONFIG ?=
+ARGS ?=
+option = $(if $($(1)),--$(2) '$($(1))')
+# On a cluster whose dashboard RAY_ADDRESS names (http://...), the same command runs as a submitted Ray job.
+job = $(if $(filter http%,$(RAY_ADDRESS)),.venv/bin/ray job submit --address $(RAY_ADDRESS) --working-dir . -- python,$(PY))
+
+.PHONY: help setup simulate verify replay plan corpus starter test lint bench s3-server s3-stop lock clean
+
+help:  ## List the targets
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@echo; echo 'Variables: TASK CORPUS OUT COUNT SEED CONFIG ARGS (further options: make simulate TASK=lass ARGS=--help)'
+
+setup: $(READY)  ## Make the virtual environment with the pinned dependencies (done by every target)
+$(READY): requirements.lock
+	test -x $(PY) || $(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --upgrade 'pip>=24'
+	$(PY) -m pip install --quiet --progress-bar off -r requirements.lock
+	touch $@
+
+simulate: $(READY)  ## Simulate a task's data into shards and verify them: TASK=sr|tse|rtse|ss|lass
+	$(job) -m pipelines.simulate $(if $(CONFIG),--config '$(CONFIG)') $(TASK) $(call option,CORPUS,corpus) \
+	  $(call option,OUT,out) $(call option,COUNT,count) $(call option,SEED,seed) $(ARGS)
+
+verify: $(READY)  ## Check datasets from their shards alone: OUT=data/lass-0123456789ab
+	$(job) -m pipelines.verify $(call option,OUT,out) $(call option,CORPUS,corpus) $(ARGS)
+
+replay: $(READY)  ## Render one example again and write it to listen to: KEY=lass-s0-00000007 OUT=data
+	$(PY) -m pipelines.replay $(call option,KEY,key) $(call option,OUT,out) $(call option,CORPUS,corpus) $(ARGS)
+
+plan: $(READY)  ## Measure a few examples, print core-hours, GB, shards and cost: TASK=sr HOURS=1000
+	$(PY) -m pipelines.plan $(TASK) $(call option,HOURS,hours) $(call option,CORPUS,run.corpus) $(ARGS)
+
+corpus: $(READY)  ## Build and check a corpus manifest: ROOT=folder FORMAT=librispeech OUT=data/corpora/name
+	$(PY) -m pipelines.corpus build $(call option,ROOT,root) $(call option,FORMAT,format) $(call option,OUT,out) $(ARGS)
+
+starter: $(READY)  ## Make the synthetic starter corpus that is used when none is named
+	$(PY) -m pipelines.starter $(call option,OUT,out) $(call option,SEED,seed) $(ARGS)
+
+test: $(READY) s3-install  ## Run all tests
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m pytest $(ARGS)
+
+lint: $(READY)  ## Format and check the code
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+bench: $(READY)  ## Measure speed; the dated results are in tests/bench/RESULTS.md
+	$(PY) -m tests.bench.simulate $(call option,CORPUS,corpus) $(ARGS)
+
+s3-install: $(READY)
+	@$(PY) -m infra.s3_server install
+
+s3-server: $(READY) s3-install  ## Start a real S3 server (Ceph RGW) on this machine and print its AWS_ variables
+	@$(PY) -m infra.s3_server start
+
+s3-stop: $(READY)  ## Stop it
+	@$(PY) -m infra.s3_server stop
+
+lock: $(READY)  ## Write requirements.lock from what is installed
+	$(PY) -m pip freeze --exclude-editable 2>/dev/null | sed -E 's/^(torch==[0-9.]+)\+.*/\1/' > requirements.lock
+
+clean:  ## Remove the environment and everything made under data/
+	rm -rf .venv data

@@ -1,0 +1,39 @@
+"""Ray: this machine's own, or the cluster that RAY_ADDRESS names."""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import ray
+
+
+def start(num_cpus: int | None = None) -> int:
+    """Connect to RAY_ADDRESS, or start Ray on this machine; the number of CPUs there is returned. ConnectionError if unreachable."""
+    if not ray.is_initialized():
+        address = os.environ.get("RAY_ADDRESS")
+        if not address:  # a private Ray that only this process can reach needs no token
+            os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+        options = {} if address else {"num_cpus": num_cpus, "include_dashboard": False}
+        try:
+            ray.init(address=address, logging_level=logging.WARNING, log_to_driver=True, **options)
+        except (ConnectionError, RuntimeError) as error:
+            raise ConnectionError(f"RAY_ADDRESS={address}: {error}; start that cluster, or unset it to use this machine") from error
+    return int(ray.cluster_resources().get("CPU", 1))
+
+
+def bounded(submit: Callable[[Any], ray.ObjectRef], items: Iterable, limit: int) -> Iterator[tuple[Any, ray.ObjectRef]]:
+    """Submit items with at most `limit` in flight; (item, finished reference) in the order they finish, failed ones too."""
+    pending: dict[ray.ObjectRef, Any] = {}
+    items = iter(items)
+    exhausted = False
+    while pending or not exhausted:
+        while len(pending) < limit and not exhausted:
+            item = next(items, StopIteration)
+            if item is StopIteration:
+                exhausted = True
+            else:
+                pending[submit(item)] = item
+        if pending:
+            (done,), _ = ray.wait(list(pending), num_returns=1)
+            yield pending.pop(done), done

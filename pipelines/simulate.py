@@ -1,0 +1,172 @@
+"""Simulate the data of a task: `python -m pipelines.simulate lass --corpus ../corpus --count 1000`."""
+
+import dataclasses
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+from infra.corpus_manifest import Corpus
+
+from infra import cluster, versions
+from infra.command_line import Choice, parse, run
+from infra.config import fingerprint, to_json
+from infra.dataset import DESCRIPTION, RUN, Dataset, committed, dataset_id, finish, gather, open_dataset, shard_name, shards_of
+from infra.shards import encode_json
+from infra.storage import Store, open_store
+from pipelines import corpus as corpora
+from pipelines.rendering import Recipe, scene_of
+from pipelines.shard_job import Job, TooManyRejects, make_shards, report
+from pipelines.verify import Verify, verify
+from simulation.bank import Bank
+from simulation.registry import configurations
+
+T = TypeVar("T")
+ROOT = Path(__file__).resolve().parents[1]
+CODE = ("simulation", "pipelines/rendering.py", "infra/shards.py")  # what the bytes of an example come from
+LIBRARIES = ("numpy", "scipy", "soxr", "soundfile", "pyroomacoustics", "audiomentations", "msgspec")
+EXIT_REJECTS, EXIT_FAILED = 3, 4
+
+
+@dataclass(frozen=True)
+class Simulate(Generic[T]):
+    """Make one dataset, <out>/<task>-<fingerprint>. A rerun does only what is missing."""
+
+    task: T
+    """Ranges of the task."""
+    corpus: str = ""
+    """A manifest, a folder or an s3:// prefix; the synthetic starter corpus if empty."""
+    out: str = "data"
+    """Folder or s3://bucket/prefix for the dataset."""
+    count: int = 256
+    """Examples."""
+    seed: int = 0
+    """Another seed is other data."""
+    first: int = 0
+    """Number of the first example; another range of the same seed is more data of the same kind."""
+    sample_rate_hz: int = 16000
+    """Of all audio; sources are resampled to it."""
+    split: str = "train"
+    """Part of the corpus to draw from: train, valid or test."""
+    min_source_rate_hz: int | None = None
+    """Leave out files with a lower rate; nine tenths of the sample rate if not given."""
+    examples_per_shard: int = 64
+    """Fewer than 64 and Ray's own cost shows."""
+    stems: bool = True
+    """Store the parts of each mixture too; without them a dataset is about half the size."""
+    gate: Literal["fail", "redraw"] = "fail"
+    """What a measured label that misses its request does: fail the shard, or draw the example again and note it."""
+    max_reject_share: float = 0.05
+    """Stop with exit code 3 when more than this share of draws had to be thrown away."""
+    workers: int | None = None
+    """CPUs of this machine to use, all if not given. A cluster (RAY_ADDRESS) brings its own."""
+    order: Literal["forward", "backward"] = "forward"
+    """In which order shards are made; the data is the same."""
+    rerender: int = 4
+    """Examples that the final verification renders again."""
+
+    def __post_init__(self) -> None:
+        for name in ("count", "sample_rate_hz", "examples_per_shard"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}: give 1 or more")
+        if self.first < 0 or not 0 <= self.max_reject_share <= 1:
+            raise ValueError(f"--first {self.first} must be 0 or more, --max-reject-share {self.max_reject_share} between 0 and 1")
+
+    def recipe(self, task: str) -> Recipe:
+        """What of this changes the data."""
+        names = {field.name for field in dataclasses.fields(Recipe)} - {"task", "config", "min_source_rate_hz"}
+        least = self.sample_rate_hz * 9 // 10 if self.min_source_rate_hz is None else self.min_source_rate_hz
+        return Recipe(task, self.task, min_source_rate_hz=least, **{name: getattr(self, name) for name in names})
+
+
+def simulate(config: Simulate, task: str) -> Dataset:
+    """The finished dataset, made as far as it is not there yet. ValueError for what a person can mend."""
+    recipe = config.recipe(task)
+    corpus = corpora.resolve(config.corpus)
+    job_bank = bank_of(corpus, recipe)
+    described = described_by(recipe, corpus)
+    url = f"{config.out.rstrip('/')}/{task}-{fingerprint(described)}"
+    store = open_store(url)
+    shards = [shard_name(shard) for shard in range(recipe.num_shards())]
+    if not store.exists(DESCRIPTION):
+        store.put(RUN, encode_json({"task": task, "config": to_json(dataclasses.replace(config, corpus=corpus.location))}))
+        there = committed(store)
+        print(f"{url}: {len(shards)} shards to make, {len(there)} there already")
+        make_missing(config, Job(recipe, job_bank, corpus.root, url), [n for n, shard in enumerate(shards) if shard not in there])
+        conclude(store, described, shards)
+    return open_dataset(store)
+
+
+def bank_of(corpus: Corpus, recipe: Recipe) -> Bank:
+    """The part of the corpus that the recipe draws from. ValueError if it cannot serve the task, within a second and without Ray."""
+    bank = Bank(corpus.of_split(recipe.split), recipe.sample_rate_hz, recipe.min_source_rate_hz)
+    try:
+        for index in range(recipe.first, recipe.first + min(recipe.count, 16)):
+            scene_of(recipe, bank, index, attempt=0)
+    except ValueError as error:
+        raise ValueError(f"corpus {corpus.location}: {error}") from error
+    return bank
+
+
+def described_by(recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
+    """What is known of a dataset before it is made; the fingerprint of this names its folder."""
+    return {
+        "recipe": to_json(recipe),
+        "parents": {"corpus": {"id": corpus.id, "name": corpus.name}, "code": versions.code_hash(ROOT, CODE)},
+        "libraries": versions.libraries(LIBRARIES),
+    }
+
+
+def make_missing(config: Simulate, job: Job, shards: list[int]) -> None:
+    """Start Ray and make these shards; exits with code 3 for too many rejects, 4 for failed shards."""
+    if not shards:
+        return
+    cluster.start(config.workers)
+    try:
+        tally = make_shards(job, shards if config.order == "forward" else shards[::-1], config.max_reject_share)
+    except TooManyRejects as error:
+        print(f"simulate: {error}", file=sys.stderr)
+        sys.exit(EXIT_REJECTS)
+    if tally.failures:
+        report(tally, len(shards))
+        sys.exit(EXIT_FAILED)
+    print(f"{tally.examples} examples at {tally.times_real_time():.0f} x real time")
+
+
+def conclude(store: Store, described: dict[str, Any], shards: list[str]) -> None:
+    """Manifest and description, from the rows of all shards."""
+    totals = gather(store, shards)
+    counts = {
+        "examples": totals.table.num_rows,
+        "hours": round(totals.hours, 6),
+        "shards": len(shards),
+        "num_bytes": totals.num_bytes,
+        "clips_by_licence": totals.licences,
+        "rejects_by_reason": totals.rejects["reason"].value_counts().sort_index().to_dict(),
+    }
+    finish(store, totals, {"id": dataset_id(shards_of(totals.table)), **described, "commit": versions.git_commit(ROOT), "totals": counts})
+
+
+def main(argv: list[str]) -> int:
+    started = time.monotonic()
+    choices = {
+        name: Choice(task, Simulate[type(config)], Simulate(config)) for name, (task, config) in configurations().items()
+    }
+    task, config = parse(choices, argv, prog="pipelines.simulate")
+    dataset = simulate(config, task)
+    code = verify(Verify(out=dataset.store.url, rerender=config.rerender, workers=config.workers))
+    totals, url = dataset.description["totals"], dataset.store.url
+    took = time.monotonic() - started
+    key = dataset.manifest["key"][0].as_py()
+    print(
+        f"\n{totals['examples']} examples of {task}, {totals['hours']:.2f} hours, {totals['num_bytes'] / 1e6:.0f} MB in {took:.0f} s"
+        f"\n  where   {url}  ({totals['shards']} shards, manifest.parquet, dataset.json)"
+        f"\n  listen  make replay OUT={url} KEY={key}"
+        f"\n  check   make verify OUT={url}"
+    )
+    return code
+
+
+if __name__ == "__main__":
+    run(main)

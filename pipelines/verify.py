@@ -1,0 +1,180 @@
+"""Check datasets from their shards alone: `python -m pipelines.verify --out data/lass-0123456789ab`. Exit code 6 names the culprits."""
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import ray
+import tyro
+from tqdm import tqdm
+
+from infra import cluster, versions
+from infra.command_line import run
+from infra.dataset import RUN, Dataset, dataset_id, find_datasets, open_dataset, read_shard
+from infra.shards import Sample, ShardError
+from infra.storage import open_store
+from pipelines import corpus as corpora
+from pipelines.rendering import loader, scene_from
+from simulation.example import SourceError
+from simulation.labels import RESIDUAL_LIMIT_DB, disagreements
+from simulation.mixing import residual_db
+from simulation.registry import task
+
+EXIT_BAD = 6
+COLUMNS = ["key", "shard", "shard_sha256", "roles", "num_samples", "sample_rate_hz"]
+LOCAL_SHARDS = 4  # fewer than this are not worth starting Ray for
+
+
+@dataclass(frozen=True)
+class Verify:
+    """What to check and how much of it to make again."""
+
+    out: str = "data"
+    """A dataset, or a folder of datasets."""
+    rerender: int = 8
+    """Examples of each dataset, spread evenly, that are rendered again from their stored scene and compared bit by bit."""
+    corpus: str = ""
+    """Where the sources are now, if not where the run's run.json says."""
+    workers: int | None = None
+    """CPUs of this machine to use, all if not given."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a worker needs to check any shard of a dataset."""
+
+    url: str
+    libraries: dict[str, str]  # versions that made it
+    corpus_root: str
+    again: set[str]  # keys to render again
+
+
+def verify(config: Verify) -> int:
+    """Check every dataset at `out`, print what was checked and what is wrong; the exit code."""
+    stores = find_datasets(open_store(config.out))
+    if not stores:
+        raise ValueError(f"{config.out}: no finished dataset here (no dataset.json); finish the run that made it first")
+    wrong = []
+    for store in stores:
+        dataset = open_dataset(store)
+        found = check_dataset(dataset, config)
+        wrong += [f"{store.url}: {line}" for line in found]
+        again = min(config.rerender, dataset.manifest.num_rows)
+        print(
+            f"verify {store.url}: {len(dataset.shards())} shards, {dataset.manifest.num_rows} examples: hashes, counts, members, labels;"
+            f" {again} rendered again: {'all well' if not found else f'{len(found)} WRONG'}"
+        )
+    print(*wrong[:50], sep="\n", file=sys.stderr, end="\n" if wrong else "")
+    return EXIT_BAD if wrong else 0
+
+
+def check_dataset(dataset: Dataset, config: Verify) -> list[str]:
+    """One line for each thing that is wrong."""
+    shards = dataset.shards()
+    wrong = []
+    if dataset_id(shards) != dataset.description["id"]:
+        wrong.append("dataset.json: its id is not that of the manifest's shards")
+    every = max(1, dataset.manifest.num_rows // max(config.rerender, 1))
+    again = set(dataset.manifest["key"].to_pylist()[::every][: config.rerender])
+    corpus_root = _corpus_root(dataset, config.corpus) if again else ""
+    rows = dataset.manifest.select(COLUMNS).to_pandas()
+    jobs = [group.set_index("key") for _, group in rows.groupby("shard", sort=True)]
+    place = Place(dataset.store.url, dataset.description["libraries"], corpus_root, again)
+    if len(jobs) < LOCAL_SHARDS:
+        return wrong + [line for job in jobs for line in check_shard(place, job)]
+    cluster.start(config.workers)
+    shared = ray.put(place)
+    limit = 2 * int(ray.cluster_resources().get("CPU", 1)) + 2
+    with tqdm(total=len(jobs), unit="shard", desc="verify", dynamic_ncols=True, mininterval=0.5) as bar:
+        for _, reference in cluster.bounded(lambda job: _check_shard.remote(shared, job), jobs, limit):
+            wrong += ray.get(reference)
+            bar.update()
+    return wrong
+
+
+def _corpus_root(dataset: Dataset, location: str) -> str:
+    if not location:
+        location = json.loads(dataset.store.get(RUN))["config"]["corpus"]
+    corpus = corpora.resolve(location)
+    wanted = dataset.description["parents"]["corpus"]["id"]
+    if corpus.id != wanted:
+        raise ValueError(f"corpus {location} is now {corpus.id[:12]}, the dataset was made from {wanted[:12]}: give the old one, or --rerender 0")
+    return corpus.root
+
+
+def check_shard(place: Place, rows: pd.DataFrame) -> list[str]:
+    """Hash, count, members, labels of the shard of these manifest rows; those examples of `again` in it are rendered anew."""
+    shard = rows["shard"].iloc[0]
+    wrong = []
+    try:
+        for sample in read_shard(open_store(place.url), shard, rows["shard_sha256"].iloc[0], len(rows)):
+            if sample.key not in rows.index:
+                wrong.append(f"{shard}: {sample.key} is not in the manifest")
+                continue
+            found = _check_sample(sample, rows.loc[sample.key])
+            if sample.key in place.again and not found:
+                found = _check_again(sample, place)
+            wrong += [f"{shard}: {sample.key}: {line}" for line in found]
+    except ShardError as error:
+        wrong.append(str(error))
+    return wrong
+
+
+_check_shard = ray.remote(num_cpus=1, max_retries=3, retry_exceptions=[OSError])(check_shard)
+
+
+def _check_sample(sample: Sample, row: Any) -> list[str]:
+    """Members against the manifest row, audio against the record, labels against their requests."""
+    record = sample.members.get("json")
+    if record is None or record.get("key") != sample.key:
+        return ["its json is missing or names another key"]
+    audio = {name.removesuffix(".flac"): value for name, value in sample.members.items() if name.endswith(".flac")}
+    wrong = []
+    if list(audio) != list(row["roles"]):
+        wrong.append(f"holds {', '.join(audio)}, manifest says {', '.join(row['roles'])}")
+    for role, (samples, sample_rate_hz) in audio.items():
+        if sample_rate_hz != row["sample_rate_hz"]:
+            wrong.append(f"{role}: {sample_rate_hz} Hz, manifest says {row['sample_rate_hz']} Hz")
+        if role != "reference" and samples.shape[1] != row["num_samples"]:
+            wrong.append(f"{role}: {samples.shape[1]} samples, manifest says {row['num_samples']}")
+    wrong += disagreements(record["requested"], record["measured"])
+    parts = record["mixture_parts"]
+    if parts and all(part in audio for part in parts):
+        left = residual_db(audio["input"][0], [audio[part][0] for part in parts])
+        if left > RESIDUAL_LIMIT_DB:
+            wrong.append(f"input is not the sum of {' + '.join(parts)}: {left:.1f} dB are left")
+    return wrong
+
+
+def _check_again(sample: Sample, place: Place) -> list[str]:
+    """Render the stored scene and compare every signal sample by sample."""
+    record = sample.members["json"]
+    try:
+        example = task(record["task"]).render(scene_from(record), loader(place.corpus_root, record["sample_rate_hz"]))
+    except (ValueError, SourceError) as error:
+        return [f"cannot be rendered again: {error}{_other_versions(place.libraries)}"]
+    audio = example.signals | example.stems
+    different = [
+        role
+        for role in (name.removesuffix(".flac") for name in sample.members if name.endswith(".flac"))
+        if role not in audio or not np.array_equal(audio[role], sample.members[f"{role}.flac"][0])
+    ]
+    return [f"{', '.join(different)} rendered again differs{_other_versions(place.libraries)}"] if different else []
+
+
+def _other_versions(made: dict[str, str]) -> str:
+    """A hint when the libraries are not those that made the dataset."""
+    now = versions.libraries(tuple(made))
+    changed = [f"{name} {made[name]} -> {now[name]}" for name in now if now[name] != made[name]]
+    return f" (versions have changed since: {', '.join(changed)})" if changed else ""
+
+
+def main(argv: list[str]) -> int:
+    return verify(tyro.cli(Verify, args=argv, prog="pipelines.verify"))
+
+
+if __name__ == "__main__":
+    run(main)

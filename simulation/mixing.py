@@ -1,0 +1,98 @@
+"""Laying sources on a time line, adding them up, and measuring what was stored."""
+
+import math
+
+import msgspec
+import numpy as np
+import scipy.fft
+
+from simulation.example import Clip, Load
+from simulation.levels import db, from_int16, joint_gain, power, to_int16
+
+SEAM_S = 0.02  # cross-fade where a short background is repeated
+LAG_WINDOW_SAMPLES = 2**14
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """A clip on the time line of an example, starting at a sample of it."""
+
+    clip: Clip
+    at_sample: int = 0
+
+    def audio(self, load: Load, num_samples: int, sample_rate_hz: int) -> np.ndarray:
+        """The clip with silence before and after it: `(1, num_samples)` float32."""
+        out = np.zeros((1, num_samples), np.float32)
+        length = min(self.clip.num_samples(sample_rate_hz), num_samples - self.at_sample)
+        out[:, self.at_sample : self.at_sample + length] = load(self.clip)[:, :length]
+        return out
+
+
+def placed(rng: np.random.Generator, clip: Clip, num_samples: int, sample_rate_hz: int) -> Placed:
+    """The clip anywhere that it fits; a clip that fills the example starts at 0."""
+    room = num_samples - clip.num_samples(sample_rate_hz)
+    return Placed(clip, int(rng.integers(room + 1)) if room > 0 else 0)
+
+
+def tiled(audio: np.ndarray, num_samples: int, sample_rate_hz: int) -> np.ndarray:
+    """A background repeated to `(1, num_samples)`, its ends cross-faded at equal power so that no seam clicks."""
+    length = audio.shape[1]
+    if length >= num_samples:
+        return audio[:, :num_samples]
+    seam = min(round(SEAM_S * sample_rate_hz), length // 2)
+    ramp = ((np.arange(seam, dtype=np.float32) + 0.5) / max(seam, 1))[np.newaxis]
+    period = audio[:, : length - seam].copy()
+    period[:, :seam] = period[:, :seam] * np.sqrt(ramp) + audio[:, length - seam :] * np.sqrt(1 - ramp)
+    repeats = -(-(num_samples - (length - seam)) // period.shape[1])
+    whole = np.concatenate([audio[:, : length - seam], *[period] * repeats], axis=1)
+    return np.ascontiguousarray(whole[:, :num_samples])
+
+
+def total(parts: list[np.ndarray]) -> np.ndarray:
+    """Sum of signals of one shape, left to right, so that the last bit is the same everywhere."""
+    mixture = parts[0].copy()
+    for part in parts[1:]:
+        mixture += part
+    return mixture
+
+
+def stored(signals: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """All signals under one common gain that keeps the largest peak at 0.99, as int16."""
+    gain = np.float32(joint_gain(list(signals.values())))
+    return {role: to_int16(audio if gain == 1 else audio * gain) for role, audio in signals.items()}
+
+
+def residual_db(mixture: np.ndarray, stems: list[np.ndarray]) -> float:
+    """What is left of an int16 mixture after its int16 stems are taken away, in dB of the mixture: rounding only, if all is well."""
+    rest = mixture.astype(np.int32)
+    for stem in stems:
+        rest = rest - stem
+    whole = power(from_int16(mixture))
+    return db(power(from_int16(rest)) / whole) if whole else -200.0
+
+
+def lag_samples(signal: np.ndarray, reference: np.ndarray) -> int:
+    """Delay of `signal` against `reference` by cross-correlation over the loudest stretch; positive is late. Channel 0."""
+    start = _loudest(reference[0], LAG_WINDOW_SAMPLES)
+    window = slice(start, start + LAG_WINDOW_SAMPLES)
+    a, b = signal[0, window].astype(np.float32), reference[0, window].astype(np.float32)
+    size = scipy.fft.next_fast_len(2 * len(a), real=True)
+    correlation = np.abs(scipy.fft.irfft(scipy.fft.rfft(a, size) * np.conj(scipy.fft.rfft(b, size)), size))
+    peak = int(np.argmax(correlation))
+    return peak if peak < size // 2 else peak - size
+
+
+def _loudest(samples: np.ndarray, window: int) -> int:
+    """Start of the block of `window` samples with the most energy."""
+    blocks = len(samples) // window
+    if blocks < 2:
+        return 0
+    energy = np.square(samples[: blocks * window].reshape(blocks, window), dtype=np.float32).sum(axis=1)
+    return int(np.argmax(energy)) * window
+
+
+def finite(labels: dict[str, float]) -> dict[str, float]:
+    """Labels as JSON holds them: Python floats, four decimals. ValueError names the label that is not finite."""
+    for name, value in labels.items():
+        if not math.isfinite(value):
+            raise ValueError(f"label {name} is {value}")
+    return {name: round(float(value), 4) for name, value in labels.items()}

@@ -1,0 +1,80 @@
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from infra.command_line import Choice, parse, run
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run."""
+
+    count: int = 1
+    """How many."""
+    name: str = "a"
+
+
+CHOICES = {"sr": Choice("sr", Config, Config()), "sr-fast": Choice("sr", Config, Config(count=9))}
+
+
+def parsed(*argv: str):
+    return parse(CHOICES, list(argv), prog="simulate")
+
+
+def test_a_name_and_its_options_make_a_configuration():
+    assert parsed("sr", "--count", "3") == ("sr", Config(count=3))
+    assert parsed("sr-fast", "--name", "b") == ("sr", Config(count=9, name="b"))
+
+
+def test_an_unknown_name_is_refused_with_the_nearest(capsys):
+    with pytest.raises(ValueError, match="no task 'srr': did you mean 'sr'"):
+        parsed("srr")
+    with pytest.raises(ValueError, match="there are sr, sr-fast"):
+        parsed("lass")
+
+
+def test_an_unknown_option_is_refused_with_the_nearest(capsys):
+    with pytest.raises(SystemExit) as end:
+        parsed("sr", "--cuont", "3")
+    assert end.value.code == 2
+    assert "--count" in capsys.readouterr().err
+
+
+def test_a_value_of_the_wrong_type_is_refused(capsys):
+    with pytest.raises(SystemExit) as end:
+        parsed("sr", "--count", "many")
+    assert end.value.code == 2
+
+
+def test_help_names_every_task(capsys):
+    with pytest.raises(SystemExit) as end:
+        parsed("--help")
+    assert end.value.code == 0
+    assert "sr, sr-fast" in capsys.readouterr().out
+
+
+def test_a_saved_configuration_is_given_back_and_overridden(tmp_path):
+    file = tmp_path / "run.json"
+    file.write_text(json.dumps({"task": "sr", "config": {"count": 5, "name": "c"}}))
+    assert parsed("--config", str(file)) == ("sr", Config(5, "c"))
+    assert parsed("sr", "--config", str(file), "--count", "6") == ("sr", Config(6, "c"))
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"task": "sr", "config": {"cuont": 1}}', '{"task": "vc", "config": {}}'])
+def test_a_bad_saved_configuration_names_its_file(tmp_path, text):
+    file = tmp_path / "run.json"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=r"run\.json"):
+        parsed("--config", str(file))
+
+
+@pytest.mark.parametrize(("error", "code"), [(ValueError("bad"), 2), (OSError("gone"), 5), (KeyboardInterrupt(), 130)])
+def test_every_way_to_fail_has_its_exit_code(error, code, capsys):
+    def main(argv):
+        raise error
+
+    with pytest.raises(SystemExit) as end:
+        run(main)
+    assert end.value.code == code
+    assert "error: " in capsys.readouterr().err

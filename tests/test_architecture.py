@@ -1,0 +1,64 @@
+"""The rules of the house: imports go down only, every file has a twin test, nothing is named after what it is not."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAY_IMPORT = {
+    "pipelines": {"pipelines", "training", "simulation", "codec", "lm", "infra"},
+    "training": {"training", "codec", "lm", "infra"},
+    "simulation": {"simulation"},
+    "codec": {"codec"},
+    "lm": {"lm"},
+    "infra": {"infra"},
+}
+SIMULATION_NEVER = {"torch", "ray", "s3fs", "fsspec", "random", "time", "datetime"}
+FILES = [path for room in MAY_IMPORT for path in sorted((ROOT / room).rglob("*.py"))]
+NAMED = [path for path in FILES if path.name != "__init__.py"]
+
+
+def imports(path: Path) -> set[str]:
+    """First parts of every module that the file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").split(".")[0])
+    return found
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_imports_go_down_only(path):
+    room = path.relative_to(ROOT).parts[0]
+    assert (imports(path) & set(MAY_IMPORT)) <= MAY_IMPORT[room]
+    if room == "simulation":
+        assert not imports(path) & SIMULATION_NEVER
+
+
+@pytest.mark.parametrize("path", NAMED, ids=name)
+def test_every_file_has_a_twin_test(path):
+    relative = path.relative_to(ROOT)
+    assert (ROOT / "tests" / relative.parent / f"test_{relative.name}").is_file()
+
+
+@pytest.mark.parametrize("path", NAMED, ids=name)
+def test_no_file_is_named_after_a_stdlib_module_or_a_drawer(path):
+    assert path.stem not in sys.stdlib_module_names
+    assert path.stem not in {"utils", "common", "base", "helpers", "misc"}
+
+
+def test_every_folder_is_a_package():
+    folders = {path.parent for path in ROOT.joinpath("tests").rglob("*.py")} | {path.parent for path in FILES}
+    assert [name(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
+def test_files_stay_small():
+    assert {name(path): count for path in FILES if (count := len(path.read_text().splitlines())) > 400} == {}
