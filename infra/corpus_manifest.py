@@ -59,7 +59,7 @@ def read(location: str) -> Corpus:
     store, name = _find(location)
     where = f"{store.url}/{name}"
     table, about = _parse(store.get(name), where)
-    about = about or _description(store)
+    about = about or description(store)
     table = validate(table, where)
     root = about.get("root", ".")
     if "://" not in root:
@@ -129,7 +129,8 @@ def _find(location: str) -> tuple[Store, str]:
     raise FileNotFoundError(f"{location}: neither {MANIFEST} nor {CSV_MANIFEST} in it; `make corpus ROOT={location}` makes one")
 
 
-def _description(store: Store) -> dict[str, Any]:
+def description(store: Store) -> dict[str, Any]:
+    """What corpus.json says; {} if there is none. ValueError if it is damaged."""
     if not store.exists(DESCRIPTION):
         return {}
     try:

@@ -35,13 +35,15 @@ DEFAULTS = dict.fromkeys(("speaker", "group", "label", "text", "caption", "label
 REQUIRED = [name for name in SCHEMA.names if name not in DEFAULTS]
 ROLES = ("speech", "event", "music", "noise", "rir")
 SPLITS = ("train", "valid", "test")
-ESCAPES = r"^[/\\]|^[A-Za-z]:[/\\]|://|(^|[/\\])\.\.([/\\]|$)|\x00"
+ESCAPES = r"(^|[/\\])\.{0,2}([/\\]|$)|^[A-Za-z]:[/\\]|://|[\x00-\x1f\x7f]"  # of paths: parts "", "." and "..", and other roots
 REMEDY = "mend the row, or let `make corpus` write the manifest"
 
 
 def validate(table: pa.Table, where: str) -> pa.Table:
     """The table with exactly the columns and types of SCHEMA, defaults filled in. ValueError for what is not sound."""
     _check_names(table.column_names, where)
+    if not table.num_rows:
+        raise ValueError(f"{where}: has no rows; {REMEDY}")
     columns = []
     for field in SCHEMA:
         if field.name not in table.column_names:
@@ -51,8 +53,6 @@ def validate(table: pa.Table, where: str) -> pa.Table:
         else:
             columns.append(_as_integers(table[field.name], field, where))
     table = pa.Table.from_arrays(columns, schema=SCHEMA)
-    if not table.num_rows:
-        raise ValueError(f"{where}: has no rows; {REMEDY}")
     _check_values(table, where)
     _check_unique(table, where)
     _check_groups(table, where)
@@ -108,14 +108,13 @@ def _refuse(column: pa.ChunkedArray, bad: pa.ChunkedArray, where: str, rule: str
 def _check_values(table: pa.Table, where: str) -> None:
     matches = {
         "id": (r"^[^\x00-\x1f]+$", "must be a name without control characters"),
-        "path": (r"^[^\x00]+$", "must name a file"),
         "labels": (r"(?s)^(\{.*\})?$", "must be a JSON object or empty"),
         "words": (r"(?s)^(\[.*\])?$", "must be a JSON list or empty"),
         "sha256": (r"^[0-9a-f]{64}$", "must be 64 hex digits in lower case"),
     }
     for name, (pattern, rule) in matches.items():
         _refuse(table[name], pc.invert(pc.match_substring_regex(table[name], pattern)), f"{where}: column {name!r}", rule)
-    rule = "leaves the corpus root; paths are relative to it, without '..'"
+    rule = "is no path below the corpus root: relative to it, with forward slashes, without '..' or empty parts"
     _refuse(table["path"], pc.match_substring_regex(table["path"], ESCAPES), f"{where}: column 'path'", rule)
     for name, allowed in (("role", ROLES), ("split", SPLITS)):
         known = pc.is_in(table[name], value_set=pa.array(allowed))

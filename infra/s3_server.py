@@ -55,6 +55,8 @@ mon_allow_pool_size_one = true
 mon_warn_on_pool_no_redundancy = false
 mon_data_avail_crit = 0
 mon_data_avail_warn = 1
+paxos_propose_interval = 0.02
+paxos_min_wait = 0.01
 [mon.a]
 host = localhost
 mon_data = {root}/mon.a
@@ -66,8 +68,6 @@ osd_objectstore = bluestore
 bluestore_block_size = {capacity_bytes}
 bluestore_block_path =
 osd_memory_target = 939524096
-osd_max_object_name_len = 256
-osd_max_object_namespace_len = 64
 [client.rgw]
 rgw_frontends = beast endpoint=127.0.0.1:{port} tcp_nodelay=1
 rgw_data = {root}/rgw
@@ -137,6 +137,9 @@ class Server:
             raise ServerError(f"{self.root}: Ceph cannot have a space or a quote in its paths; choose another --root")
         self.root.mkdir(parents=True, exist_ok=True)
         with self._locked():
+            if not self._pid("client.rgw") and _taken(self.port):
+                hint = "stop that, or choose another --root" if self.conf.exists() else "give another --port"
+                raise ServerError(f"port {self.port} is taken by another program; {hint}")
             if not (self.root / "complete").exists():
                 self._create()
             self._start_daemon("mon.a", "ceph-mon", "-i", "a")
@@ -150,8 +153,6 @@ class Server:
 
     def start_gateway(self) -> None:
         """Start the S3 front only, over a running monitor and OSD."""
-        if not self._pid("client.rgw") and _taken(self.port):
-            raise ServerError(f"port {self.port} is taken by another program; give another --port (and a new --root)")
         self._start_daemon("client.rgw", "radosgw", "-n", "client.rgw")
         self._wait("the gateway", self.answers, 90)
 
@@ -206,14 +207,22 @@ class Server:
         self._tool("ceph-mon", "--mkfs", "-i", "a", "--monmap", monmap, "--keyring", keyring)
         self._start_daemon("mon.a", "ceph-mon", "-i", "a")
         osd = str(uuid.uuid4())
-        self._tool("ceph", "osd", "new", osd)
+        self._wait("the monitor", lambda: bool(self._ceph("osd", "new", osd)), 30)  # refuses until it leads itself
         self._tool("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd)
         self._tool("ceph", "osd", "crush", "add", "0", "1", "host=localhost", "root=default")
 
     def _start_daemon(self, name: str, *command: str) -> None:
-        if not self._pid(name):
-            self._tool(*command)
-            self._wait(name, lambda: self._pid(name) is not None, 20)
+        """Start a part that does not run. A monitor just begun now and then refuses ("wrong fsid"): try again."""
+        for tries_left in reversed(range(5)):
+            if self._pid(name):
+                return
+            try:
+                self._tool(*command)
+                self._wait(name, lambda: self._pid(name) is not None, 20)
+            except ServerError:
+                if not tries_left:
+                    raise
+                time.sleep(0.5)
 
     def _pid(self, name: str) -> int | None:
         """The running process of this server's part; a number that the system gave to another program does not count."""
@@ -286,7 +295,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.s3_server", description=__doc__.partition("\n")[0])
     parser.add_argument("action", choices=["install", "start", "stop", "status"])
     parser.add_argument("--root", default="data/s3", help="folder of the server's data (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=PORT, help="S3 port on 127.0.0.1; 0 takes a free one (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=PORT, help="port on 127.0.0.1; 0 takes a free one (default: %(default)s)")
     parser.add_argument("--bucket", default="quarkline", help="bucket that start makes (default: %(default)s)")
     options = parser.parse_args(arguments)
     server = Server(options.root, options.port)

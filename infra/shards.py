@@ -1,25 +1,38 @@
 """Shards: tars that plain `webdataset.WebDataset` reads. Writer and strict reader in one place.
 
-A shard is built whole in memory and has the same bytes wherever it is built: members in key order, fixed times and owners.
-A truncated tar can read as complete, so the reader takes the size and hash from the manifest first. It decodes flac, json,
-npy (no pickle) and txt and refuses anything else; no key is ever used as a path.
+A shard is built whole in memory and has the same bytes wherever it is built: members in the order given, fixed times and
+owners. The tar headers (POSIX ustar) are written and read here: `tarfile` writes them differently from version to version,
+and takes a damaged one for the end of the archive. The reader decodes flac, json, npy (no pickle) and txt, refuses anything
+else, links and extended headers included, and no key is ever used as a path.
 """
 
 import hashlib
 import io
 import json
+import math
 import re
-import tarfile
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import soundfile
 
-KEY = re.compile(r"^[A-Za-z0-9_-]{1,100}$")
-ROLE = re.compile(r"^[a-z][a-z0-9_]{0,39}$")
+KEY = re.compile(r"[A-Za-z0-9_-]{1,100}")
+ROLE = re.compile(r"[a-z][a-z0-9_]{0,39}")
 MTIME_S = 1_000_000_000  # any fixed time will do
+MAX_NAME_BYTES = 100  # of key.role.kind: what a ustar header holds
+MAX_DECODED_BYTES = 2**30  # of one member, whatever its header announces
+MAX_FLAC_CHANNELS, MAX_FLAC_RATE_HZ = 8, 655_350
+
+BLOCK_BYTES, RECORD_BYTES = 512, 10_240
+HEADER = struct.Struct(
+    "100s 8s 8s 8s 12s 12s 8s c 100s 6s 2s 247x"
+)  # name mode uid gid size mtime checksum type link magic version
+CHECKSUM = slice(148, 156)
+OCTAL = re.compile(rb" *([0-7]{1,11})[ \0]*")
 
 
 class ShardError(ValueError):
@@ -35,16 +48,30 @@ class Sample:
 
 
 def encode_flac(audio: np.ndarray, sample_rate_hz: int) -> bytes:
-    """int16 `(channels, samples)` to FLAC bytes."""
+    """int16 `(channels, samples)` to FLAC bytes. ValueError for what FLAC cannot hold, no samples included."""
     assert audio.dtype == np.int16, audio.dtype  # converted before, so that what was measured is what is stored
+    fits = audio.ndim == 2 and 1 <= audio.shape[0] <= MAX_FLAC_CHANNELS and 1 <= sample_rate_hz <= MAX_FLAC_RATE_HZ
+    if not fits or not audio.shape[1]:  # libsndfile writes a file of 0 bytes then
+        limits = f"1-{MAX_FLAC_CHANNELS} channels, 1 sample or more, 1-{MAX_FLAC_RATE_HZ} Hz"
+        raise ValueError(f"audio of shape {audio.shape} at {sample_rate_hz} Hz: FLAC holds {limits}")
     buffer = io.BytesIO()
     soundfile.write(buffer, audio.T, sample_rate_hz, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
 
 
 def decode_flac(data: bytes) -> tuple[np.ndarray, int]:
-    """FLAC bytes to int16 `(channels, samples)` and the sample rate in Hz."""
-    frames, sample_rate_hz = soundfile.read(io.BytesIO(data), dtype="int16", always_2d=True)
+    """16-bit FLAC bytes to int16 `(channels, samples)` and the rate in Hz. ValueError for anything else, cut or damaged."""
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            if (file.format, file.subtype) != ("FLAC", "PCM_16"):
+                raise ValueError(f"{file.format} {file.subtype}, not 16-bit FLAC")
+            num_samples, sample_rate_hz = file.frames, file.samplerate
+            _check_size(num_samples * file.channels * 2)
+            frames = file.read(dtype="int16", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"not a whole FLAC file: {error}") from error
+    if len(frames) != num_samples:
+        raise ValueError(f"{len(frames)} samples, its header says {num_samples}")
     return np.ascontiguousarray(frames.T), sample_rate_hz
 
 
@@ -53,73 +80,138 @@ def encode_json(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
 
 
+def decode_npy(data: bytes) -> np.ndarray:
+    """A plain numeric array of exactly the bytes its header says. ValueError for pickles, archives, any other length."""
+    buffer = io.BytesIO(data)
+    version = np.lib.format.read_magic(buffer)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"npy version {version}")
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read_header(buffer)
+    if dtype.kind not in "biufc":
+        raise ValueError(f"an array of {dtype}: numbers are allowed")
+    content = data[buffer.tell() :]
+    if any(size < 0 for size in shape) or math.prod(shape) * dtype.itemsize != len(content):
+        raise ValueError(f"{len(content)} bytes, its header says {dtype} {shape}")
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C").copy(order="K")
+
+
 def build(examples: Iterable[tuple[str, dict[str, bytes]]]) -> bytes:
-    """The shard of `(key, {extension: bytes})` pairs, in the order given. ValueError for a key or extension that is not allowed."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for key, members in examples:
-            for extension, data in members.items():
-                _check_name(key, extension, "a new shard")
-                info = tarfile.TarInfo(f"{key}.{extension}")
-                info.size, info.mtime, info.mode = len(data), MTIME_S, 0o644
-                tar.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
+    """The shard of `(key, {extension: bytes})` pairs, in the order given. ShardError for a name not allowed or there twice."""
+    parts: list[bytes] = []
+    keys: set[str] = set()
+    for key, members in examples:
+        if key in keys or not members:
+            raise ShardError(f"a new shard: key {key[:120]!r} " + ("comes twice" if members else "has no members"))
+        keys.add(key)
+        for extension, data in members.items():
+            _check_name(key, extension, "a new shard")
+            parts += _header(f"{key}.{extension}", len(data)), data, bytes(-len(data) % BLOCK_BYTES)
+    num_bytes = sum(map(len, parts)) + 2 * BLOCK_BYTES
+    parts.append(bytes(2 * BLOCK_BYTES + -num_bytes % RECORD_BYTES))
+    return b"".join(parts)
 
 
 def read(data: bytes, name: str, sha256: str | None = None, num_examples: int | None = None) -> Iterator[Sample]:
-    """The samples of a shard's bytes, checked against its manifest row where given. ShardError names what is wrong."""
+    """The samples of a shard's bytes, checked against its manifest row where given. ShardError names what is wrong.
+
+    With `sha256` nothing is yielded of a shard that differs in a bit; without, damage is found where it is reached.
+    """
     if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
         raise ShardError(f"{name}: {len(data)} bytes whose sha256 is not the manifest's: truncated or changed, make it again")
-    count, key, members = 0, None, {}
-    for member_key, extension, content in _members(data, name):
-        if member_key != key and key is not None:
-            count += 1
-            yield Sample(key, members)
-            members = {}
-        key = member_key
-        if extension in members:
-            raise ShardError(f"{name}: {key}.{extension} is there twice")
-        members[extension] = _decode(extension, content, f"{name}: {key}.{extension}")
-    if key is not None:
+    count = 0
+    for key, contents in _examples(data, name):
         count += 1
-        yield Sample(key, members)
+        yield Sample(key, {ext: _decode(ext, content, f"{name}: {key}.{ext}") for ext, content in contents.items()})
     if num_examples is not None and count != num_examples:
         raise ShardError(f"{name}: {count} examples, its manifest says {num_examples}")
 
 
+def _examples(data: bytes, name: str) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Members gathered by key; each key in one place, each extension once."""
+    keys: set[str] = set()
+    key, contents = "", {}
+    for member_key, extension, content in _members(data, name):
+        if member_key != key:
+            if contents:
+                yield key, contents
+            if member_key in keys:
+                raise ShardError(f"{name}: key {member_key} comes twice")
+            keys.add(member_key)
+            key, contents = member_key, {}
+        if extension in contents:
+            raise ShardError(f"{name}: {key}.{extension} comes twice")
+        contents[extension] = content
+    if contents:
+        yield key, contents
+
+
 def _members(data: bytes, name: str) -> Iterator[tuple[str, str, bytes]]:
-    try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
-            for info in tar:
-                key, _, extension = info.name.partition(".")
-                if not info.isfile():
-                    raise ShardError(f"{name}: {info.name[:120]!r} is not a plain file")
-                _check_name(key, extension, name)
-                content = tar.extractfile(info).read()
-                if len(content) != info.size:
-                    raise ShardError(f"{name}: {info.name} ends early")
-                yield key, extension, content
-    except tarfile.TarError as error:
-        raise ShardError(f"{name}: not a whole tar: {error}") from error
+    """Key, extension and bytes of each member, up to the two blocks of zeros that end a whole tar."""
+    start = 0
+    while any(header := data[start : start + BLOCK_BYTES]):
+        member, num_bytes = _parse_header(header, f"{name}: at byte {start}")
+        key, _, extension = member.partition(".")
+        _check_name(key, extension, name)
+        end = start + BLOCK_BYTES + num_bytes
+        start = end + -num_bytes % BLOCK_BYTES
+        if start > len(data) or any(data[end:start]):
+            raise ShardError(f"{name}: {member}: {num_bytes} bytes announced, the shard is cut or damaged there")
+        yield key, extension, data[end - num_bytes : end]
+    if len(data) - start < 2 * BLOCK_BYTES or any(data[start:]):
+        raise ShardError(f"{name}: no end after {start} of {len(data)} bytes: the shard is cut or damaged")
+
+
+def _header(member: str, num_bytes: int) -> bytes:
+    if num_bytes >= 8**11:
+        raise ShardError(f"a new shard: {member}: {num_bytes} bytes are more than a tar header can say")
+    size, mtime = b"%011o" % num_bytes, b"%011o" % MTIME_S
+    fields = member.encode(), b"0000644", b"0000000", b"0000000", size, mtime, b" " * 8, b"0", b"", b"ustar\0", b"00"
+    header = HEADER.pack(*fields)
+    return b"%b%06o\0 %b" % (header[: CHECKSUM.start], sum(header), header[CHECKSUM.stop :])
+
+
+def _parse_header(header: bytes, where: str) -> tuple[str, int]:
+    """Name and size of a plain file's header; nothing but plain files with short names is allowed."""
+    if len(header) < BLOCK_BYTES:
+        raise ShardError(f"{where}: the shard ends in a header")
+    name, _, _, _, size, _, checksum, kind, link, magic, _ = HEADER.unpack(header)
+    said, length = OCTAL.fullmatch(checksum), OCTAL.fullmatch(size)
+    blank = header[: CHECKSUM.start] + b" " * 8 + header[CHECKSUM.stop :]
+    if not magic.startswith(b"ustar") or not said or int(said[1], 8) != sum(blank):
+        raise ShardError(f"{where}: not a tar header: the shard is cut or damaged, or no tar")
+    member = name.rstrip(b"\0").decode("ascii", "replace")
+    if kind not in b"0\0" or any(link) or any(header[345:500]):  # the last: a path before the name
+        raise ShardError(f"{where}: {member[:120]!r} is not a plain file with a short name")
+    if not length:
+        raise ShardError(f"{where}: {member[:120]!r} has no size")
+    return member, int(length[1], 8)
 
 
 def _check_name(key: str, extension: str, shard: str) -> None:
     role, _, kind = extension.rpartition(".")
-    if not KEY.match(key) or kind not in DECODERS or (role and not ROLE.match(role)):
-        allowed = f"[A-Za-z0-9_-]{{1,100}} . role . {'|'.join(DECODERS)}"
-        raise ShardError(f"{shard}: member {f'{key}.{extension}'[:120]!r} is not allowed; names are {allowed}")
+    member = f"{key}.{extension}"
+    fits = KEY.fullmatch(key) and kind in DECODERS and (ROLE.fullmatch(role) or extension == kind)
+    if not fits or len(member) > MAX_NAME_BYTES:
+        allowed = f"key.role.kind or key.kind of at most {MAX_NAME_BYTES} bytes, key {KEY.pattern}, kind {'|'.join(DECODERS)}"
+        raise ShardError(f"{shard}: member {member[:120]!r} is not allowed; names are {allowed}")
+
+
+def _check_size(num_bytes: int) -> None:
+    if num_bytes > MAX_DECODED_BYTES:
+        raise ValueError(f"its header announces {num_bytes} bytes, {MAX_DECODED_BYTES} are allowed")
 
 
 def _decode(extension: str, content: bytes, where: str) -> Any:
     try:
         return DECODERS[extension.rpartition(".")[2]](content)
-    except (ValueError, soundfile.LibsndfileError, EOFError) as error:
+    except Exception as error:  # which errors a decoder raises on hostile bytes is not documented: recursion, memory, tokens
         raise ShardError(f"{where}: cannot be decoded: {error}") from error
 
 
 DECODERS = {
     "flac": decode_flac,
-    "json": lambda content: json.loads(content),
-    "npy": lambda content: np.load(io.BytesIO(content), allow_pickle=False),
+    "json": msgspec.json.decode,
+    "npy": decode_npy,
     "txt": lambda content: content.decode("utf-8"),
 }

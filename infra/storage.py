@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 
 class StorageError(OSError):
@@ -81,8 +81,8 @@ def check_name(name: str, written: bool = False) -> None:
     parts = name.split("/")
     if not name or any(part in ("", ".", "..") for part in parts):
         raise ValueError(f"{name!r}: names are relative, with forward slashes, and stay below their place")
-    if not name.isprintable():  # control characters, and what is not valid Unicode
-        raise ValueError(f"{name!r}: control characters are not allowed in names")
+    if any(letter < " " or letter == "\x7f" or "\ud800" <= letter <= "\udfff" for letter in name):
+        raise ValueError(f"{name!r}: control characters and what is not valid Unicode are not allowed in names")
     if written and any(part.startswith(".") for part in parts):
         raise ValueError(f"{name!r}: names that start with a dot are hidden from lists; choose another")
 
@@ -97,7 +97,7 @@ class FolderStore:
     STALE_S = 3600.0
     TEMPORARY = ".new-"
 
-    _swept: set[str] = set()  # folders that this process has cleared of stale temporaries
+    _swept: ClassVar[set[str]] = set()  # folders that this process has cleared of stale temporaries
 
     def __init__(self, path: str | Path):
         self.root = Path(path).absolute()  # stays the same place when the working folder changes
@@ -216,12 +216,14 @@ class FolderStore:
             yield
             return
         try:
-            file = open(place.parent / ".lock", "a")
+            handle = os.open(place.parent / ".lock", os.O_WRONLY | os.O_CREAT, 0o666)
         except OSError as error:
             raise _failure(place, error) from error
-        with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(handle)
 
 
 _REMEDIES = {

@@ -3,6 +3,7 @@
 Small corpora are checked in this process, others by Ray tasks of many files each. A task gets columns and returns columns.
 """
 
+import errno
 import hashlib
 import io
 from collections.abc import Callable, Iterator
@@ -51,7 +52,9 @@ FILES_IN_PROCESS = 256  # fewer are done before Ray is up
 RETRIES = 2  # of a worker that died, or a store that could not be reached
 FRAMES_PER_BLOCK = 1 << 18
 FULL_SCALE = 0.9999  # 32767 / 32768 is there, 32763 / 32768 is not
+UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's word for it
 MAX_CLIPPED_SHARE = 0.001
+FILE_ERRORS = (errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG)  # this file's, not the whole store's
 DURATION_TOLERANCE_S = 0.01  # manifests round
 
 
@@ -91,6 +94,8 @@ class Reject(Exception):
 def check(data: bytes, stated: Stated) -> Found:
     """What the file's bytes hold. Reject if they cannot serve as a source."""
     sha256 = hashlib.sha256(data).hexdigest()
+    if not data:
+        raise Reject("empty", "0 bytes")
     fault = containers.fault(data)
     if fault:
         raise Reject(*fault)
@@ -98,11 +103,13 @@ def check(data: bytes, stated: Stated) -> Found:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             if stated.rate_hz and file.samplerate != stated.rate_hz:
                 raise Reject("wrong_rate", f"{file.samplerate} Hz, its manifest says {stated.rate_hz} Hz")
+            if file.frames == UNKNOWN_LENGTH:
+                raise Reject("undecodable", "its header states no length, as of a file written to a pipe: encode it again")
             num_frames = _check_samples(file)
             _check_length(num_frames, file, stated)
             found = Found(file.samplerate, num_frames, file.channels, sha256)
     except soundfile.LibsndfileError as error:
-        raise Reject("undecodable", f"{error} ({len(data)} bytes)") from None
+        raise Reject("undecodable", f"{error.error_string} ({len(data)} bytes)") from None
     if stated.sha256 and sha256 != stated.sha256.lower():
         raise Reject("changed", f"sha256 {sha256[:12]}, its manifest says {stated.sha256[:12].lower()}")
     return found
@@ -160,9 +167,9 @@ def _check_file(store: Store, path: str, stated: Stated, check: Check) -> dict:
         return _rejected(reject.reason, reject.detail)
     except FileNotFoundError as error:
         return _rejected("missing", str(error))
-    except StorageError:
-        raise  # not the file's fault
-    except OSError as error:  # no permission, a folder of this name
+    except StorageError as error:
+        if error.errno not in FILE_ERRORS:
+            raise  # not the file's fault
         return _rejected("undecodable", str(error))
 
 
@@ -193,13 +200,17 @@ def _in_process(batch: Batch, rows: pa.Table, places: list[Place]) -> Iterator[t
         yield place, batch(rows.slice(*place).to_pydict())
 
 
+@ray.remote(num_cpus=1, max_retries=RETRIES, retry_exceptions=[OSError])
+def _run(batch: Batch, columns: dict[str, list]) -> pa.Table:
+    return batch(columns)
+
+
 def _on_ray(workers: int | None, batch: Batch, rows: pa.Table, places: list[Place]) -> Iterator[tuple[Place, pa.Table]]:
     """One task a place. A batch that kills its worker is done again file by file, so that the culprit is named."""
     num_cpus = cluster.start(workers)
-    task = ray.remote(num_cpus=1, max_retries=RETRIES, retry_exceptions=[OSError])(batch)
     while places:
         killed: list[Place] = []
-        submit = lambda place: task.remote(rows.slice(*place).to_pydict())  # noqa: E731
+        submit = lambda place: _run.remote(batch, rows.slice(*place).to_pydict())  # noqa: E731
         for place, reference in cluster.bounded(submit, places, 2 * num_cpus + 2):
             try:
                 yield place, ray.get(reference)
@@ -211,5 +222,5 @@ def _on_ray(workers: int | None, batch: Batch, rows: pa.Table, places: list[Plac
                 else:
                     killed += [(row, 1) for row in range(start, start + length)]
             except RayTaskError as error:
-                raise error.as_instanceof_cause() from None
+                raise error.cause from None
         places = killed

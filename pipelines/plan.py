@@ -101,8 +101,12 @@ def read_prices(path: str) -> dict[str, Any]:
 def show(task: str, config: Plan, one: Measured, totals: dict[str, float], currency: str) -> None:
     """Print what was measured, then what follows from it."""
     speed = one.duration_s / one.cpu_s
-    print(f"{task}, measured on {config.measure} examples of {one.duration_s:.1f} s on one core of this machine ({os.cpu_count()} CPUs):")
-    print(f"  {one.cpu_s * 1e3:.1f} ms CPU, {one.num_bytes / 1e3:.0f} kB, {one.sources:.1f} sources an example; {speed:.0f} x real time a core")
+    print(
+        f"{task}, measured on {config.measure} examples of {one.duration_s:.1f} s on one core of this machine ({os.cpu_count()} CPUs):"
+    )
+    print(
+        f"  {one.cpu_s * 1e3:.1f} ms CPU, {one.num_bytes / 1e3:.0f} kB, {one.sources:.1f} sources an example; {speed:.0f} x real time a core"
+    )
     print(f"{config.hours:,.0f} hours on {config.nodes} nodes:")
     for name, value in totals.items():
         unit = f" {currency}" if name.startswith("cost") else ""

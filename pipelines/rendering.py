@@ -80,7 +80,9 @@ def scene_from(record: dict[str, Any]) -> Any:
     try:
         return msgspec.convert(record["scene"], task(record["task"]).Scene)
     except msgspec.ValidationError as error:
-        raise ValueError(f"{record['key']}: its scene is not one that this version of {record['task']} knows: {error}") from error
+        raise ValueError(
+            f"{record['key']}: its scene is not one that this version of {record['task']} knows: {error}"
+        ) from error
 
 
 def render(recipe: Recipe, bank: Bank, load: Load, index: int, attempt: int = 0) -> Rendered:

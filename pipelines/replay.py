@@ -68,7 +68,10 @@ def replay(config: Replay) -> int:
     different = [role for role, signal in stored.items() if not np.array_equal(signal, audio.get(role))]
     _print(record, [f"{clip.role} {clip.id} ({clip.licence})" for clip in clips_of(scene)], folder)
     if different:
-        print(f"error: {', '.join(different)} differ from what {store.url} stores: other sources or other versions?", file=sys.stderr)
+        print(
+            f"error: {', '.join(different)} differ from what {store.url} stores: other sources or other versions?",
+            file=sys.stderr,
+        )
     else:
         print(f"the same samples as in {store.url}")
     return EXIT_DIFFERENT if different else 0

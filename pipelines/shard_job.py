@@ -75,7 +75,9 @@ def make_shards(job: Job, shards: list[int], max_reject_share: float) -> Tally:
     return tally
 
 
-def _make(shared: ray.ObjectRef, recipe: Recipe, shards: list[int], isolate: bool, tally: Tally, bar: tqdm, limit: float) -> None:
+def _make(
+    shared: ray.ObjectRef, recipe: Recipe, shards: list[int], isolate: bool, tally: Tally, bar: tqdm, limit: float
+) -> None:
     num_cpus = int(ray.cluster_resources().get("CPU", 1))
     for shard, reference in cluster.bounded(lambda shard: shard_task.remote(shared, shard, isolate), shards, 2 * num_cpus + 2):
         try:
@@ -108,4 +110,6 @@ def _hold_to_limit(tally: Tally, limit: float) -> None:
 def report(tally: Tally, asked: int) -> None:
     """Name failed shards on stderr."""
     print(*tally.failures[:20], sep="\n", file=sys.stderr)
-    print(f"{len(tally.failures)} of {asked} shards failed; the others are committed, a rerun tries these again", file=sys.stderr)
+    print(
+        f"{len(tally.failures)} of {asked} shards failed; the others are committed, a rerun tries these again", file=sys.stderr
+    )

@@ -71,7 +71,9 @@ class Simulate(Generic[T]):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}: give 1 or more")
         if self.first < 0 or not 0 <= self.max_reject_share <= 1:
-            raise ValueError(f"--first {self.first} must be 0 or more, --max-reject-share {self.max_reject_share} between 0 and 1")
+            raise ValueError(
+                f"--first {self.first} must be 0 or more, --max-reject-share {self.max_reject_share} between 0 and 1"
+            )
 
     def recipe(self, task: str) -> Recipe:
         """What of this changes the data."""
@@ -93,7 +95,9 @@ def simulate(config: Simulate, task: str) -> Dataset:
         store.put(RUN, encode_json({"task": task, "config": to_json(dataclasses.replace(config, corpus=corpus.location))}))
         there = committed(store)
         print(f"{url}: {len(shards)} shards to make, {len(there)} there already")
-        make_missing(config, Job(recipe, job_bank, corpus.root, url), [n for n, shard in enumerate(shards) if shard not in there])
+        make_missing(
+            config, Job(recipe, job_bank, corpus.root, url), [n for n, shard in enumerate(shards) if shard not in there]
+        )
         conclude(store, described, shards)
     return open_dataset(store)
 
@@ -145,7 +149,11 @@ def conclude(store: Store, described: dict[str, Any], shards: list[str]) -> None
         "clips_by_licence": totals.licences,
         "rejects_by_reason": totals.rejects["reason"].value_counts().sort_index().to_dict(),
     }
-    finish(store, totals, {"id": dataset_id(shards_of(totals.table)), **described, "commit": versions.git_commit(ROOT), "totals": counts})
+    finish(
+        store,
+        totals,
+        {"id": dataset_id(shards_of(totals.table)), **described, "commit": versions.git_commit(ROOT), "totals": counts},
+    )
 
 
 def main(argv: list[str]) -> int:

@@ -101,7 +101,9 @@ def _corpus_root(dataset: Dataset, location: str) -> str:
     corpus = corpora.resolve(location)
     wanted = dataset.description["parents"]["corpus"]["id"]
     if corpus.id != wanted:
-        raise ValueError(f"corpus {location} is now {corpus.id[:12]}, the dataset was made from {wanted[:12]}: give the old one, or --rerender 0")
+        raise ValueError(
+            f"corpus {location} is now {corpus.id[:12]}, the dataset was made from {wanted[:12]}: give the old one, or --rerender 0"
+        )
     return corpus.root
 
 

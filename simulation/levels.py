@@ -38,7 +38,8 @@ def power(audio: np.ndarray) -> float:
 def frame_powers(audio: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     """Mean square of 20 ms frames, channels averaged: `(frames,)`; the incomplete last frame counts as one."""
     length = round(ACTIVE_FRAME_S * sample_rate_hz)
-    squares = np.square(audio, dtype=np.float32).mean(axis=0)
+    squares = np.square(audio, dtype=np.float32)
+    squares = squares[0] if len(squares) == 1 else squares.mean(axis=0)  # a mean over one channel costs ten times the rest
     return np.add.reduceat(squares, np.arange(0, len(squares), length)).astype(np.float64) / length
 
 

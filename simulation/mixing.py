@@ -1,13 +1,15 @@
 """Laying sources on a time line, adding them up, and measuring what was stored."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 import scipy.fft
 
 from simulation.example import Clip, Load
-from simulation.levels import db, from_int16, joint_gain, power, to_int16
+from simulation.levels import ACTIVE_RANGE_DB, SILENCE_DB, db, frame_powers, from_int16, joint_gain, power, to_int16
 
 SEAM_S = 0.02  # cross-fade where a short background is repeated
 LAG_WINDOW_SAMPLES = 2**14
@@ -55,6 +57,22 @@ def total(parts: list[np.ndarray]) -> np.ndarray:
     return mixture
 
 
+def peak(audio: np.ndarray) -> float:
+    """The largest magnitude, 0 for no samples; without the copy that `np.abs` makes."""
+    return max(float(audio.max(initial=0.0)), -float(audio.min(initial=0.0)))
+
+
+def summed(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Sum of int16 signals as int16, to the last bit. ValueError where it does not fit: limit the peak of the sum before."""
+    whole = parts[0].astype(np.int32)
+    for part in parts[1:]:
+        whole += part
+    low, high = int(whole.min(initial=0)), int(whole.max(initial=0))
+    if low < -(2**15) or high >= 2**15:
+        raise ValueError(f"the sum of {len(parts)} signals reaches {max(-low, high)}: it does not fit 16 bit")
+    return whole.astype(np.int16)
+
+
 def stored(signals: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """All signals under one common gain that keeps the largest peak at 0.99, as int16."""
     gain = np.float32(joint_gain(list(signals.values())))
@@ -62,21 +80,45 @@ def stored(signals: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def residual_db(mixture: np.ndarray, stems: list[np.ndarray]) -> float:
-    """What is left of an int16 mixture after its int16 stems are taken away, in dB of the mixture: rounding only, if all is well."""
+    """What is left of an int16 mixture without its int16 stems, in dB of the mixture: at most rounding, if all is well."""
     rest = mixture.astype(np.int32)
     for stem in stems:
-        rest = rest - stem
+        rest -= stem
+    if not rest.any():
+        return -200.0
     whole = power(from_int16(mixture))
     return db(power(from_int16(rest)) / whole) if whole else -200.0
 
 
+@dataclass(frozen=True)
+class Activity:
+    """Where a signal is active, `(frames,)` bool of 20 ms each, and its mean square there: 0 for silence."""
+
+    frames: np.ndarray
+    power: float
+
+
+def activity(audio: np.ndarray, sample_rate_hz: int) -> Activity:
+    """What levels.active_frames and levels.active_power say, for one pass over the samples."""
+    powers = frame_powers(audio, sample_rate_hz)
+    frames = powers > max(float(powers.max(initial=0.0)) * 10 ** (-ACTIVE_RANGE_DB / 10), 10 ** (SILENCE_DB / 10))
+    return Activity(frames, float(powers[frames].mean()) if frames.any() else 0.0)
+
+
 def lag_samples(signal: np.ndarray, reference: np.ndarray) -> int:
-    """Delay of `signal` against `reference` by cross-correlation over the loudest stretch; positive is late. Channel 0."""
+    """Delay of `signal` against `reference` over the loudest stretch; positive is late. Channel 0.
+
+    Generalised cross-correlation with phase transform (Knapp and Carter, IEEE TASSP 24, 1976): without the whitening the
+    period of a voice, or a strong reflection, passes for a delay.
+    """
     start = _loudest(reference[0], LAG_WINDOW_SAMPLES)
     window = slice(start, start + LAG_WINDOW_SAMPLES)
     a, b = signal[0, window].astype(np.float32), reference[0, window].astype(np.float32)
     size = scipy.fft.next_fast_len(2 * len(a), real=True)
-    correlation = np.abs(scipy.fft.irfft(scipy.fft.rfft(a, size) * np.conj(scipy.fft.rfft(b, size)), size))
+    cross = scipy.fft.rfft(a, size) * np.conj(scipy.fft.rfft(b, size))
+    magnitude = np.abs(cross)
+    floor = np.float32(1e-2) * magnitude.max(initial=0.0)  # bins that an effect left empty have no phase of their own
+    correlation = np.abs(scipy.fft.irfft(cross / (magnitude + floor), size)) if floor else np.zeros(1)
     peak = int(np.argmax(correlation))
     return peak if peak < size // 2 else peak - size
 

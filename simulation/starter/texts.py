@@ -72,12 +72,12 @@ TEMPLATES = (
     "On {day} at {time} o'clock we will meet {name} and {name} in front of the {place}.",
     "I would rather have the {colour} {thing} than the {colour} one, if you do not mind.",
     "There were {number} {things} and {number} {animals} in the {place}, and no people at all.",
-    "My sister {name} saw a {colour} {animal} behind the {place} early in the morning.",
+    "My cousin {name} saw a {colour} {animal} behind the {place} early in the morning.",
     "How many {things} did the {job} find in the {place} on the first of {month}?",
-    "If {name} calls before {time}, tell her that the {thing} is still in the {place}.",
+    "If {name} calls before {time}, please say that the {thing} is still in the {place}.",
     "In {month} the {animals} come down to the {place}, and the {job} feeds them every {day}.",
     "Please write this down: {number} {things}, {number} {things}, and one very large {colour} {thing}.",
-    "{name} is a {job} in a small town, and her best friend {name} is a {job} too.",
+    "{name} is a {job} in a small town, and my neighbor {name} is a {job} too.",
     "Nobody told the {job} that the {animal} had eaten the {colour} {thing}.",
     "The {colour} light means stop, the {colour} light means go, and the {colour} one means nothing.",
     "It took {name} almost {number} days to paint the {thing} {colour} and the {place} {colour}.",
@@ -92,21 +92,22 @@ TEMPLATES = (
     "A {animal}, a {animal} and {number} {animals} were the only guests at the {place} in {month}.",
 )
 
-SLOTS = {
-    "name": "Maria Thomas Helen Peter Sofia Daniel Alice Robert Emma Martin Laura Victor Nina Oscar Clara Simon".split(),
-    "number": "two three four five six seven eight nine ten eleven twelve fifteen sixteen twenty thirty forty fifty".split(),
-    "digit": "zero one two three four five six seven eight nine".split(),
-    "time": "five six seven eight nine ten eleven noon midnight".split(),
-    "colour": "red green blue yellow white black purple orange brown gray silver golden".split(),
-    "day": "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split(),
-    "month": "January February March April May June July August September October November December".split(),
-    "thing": "basket blanket bicycle bottle camera candle carpet chair guitar hammer jacket ladder lamp mirror suitcase".split(),
-    "things": "apples baskets blankets bottles buttons candles carrots chairs hammers ladders lamps onions pencils tickets".split(),
-    "animal": "bear camel donkey duck falcon fox goat horse lizard monkey rabbit spider tiger turtle".split(),
-    "animals": "bees camels cows deer donkeys ducks foxes goats horses monkeys pigeons rabbits sheep swans".split(),
-    "place": "airport bakery bridge castle garage garden harbor hospital kitchen library market museum school station".split(),
-    "job": "baker carpenter dentist doctor driver farmer gardener lawyer painter plumber sailor singer teacher".split(),
+_SLOTS = {
+    "name": "Maria Thomas Helen Peter Sofia Daniel Alice Robert Emma Martin Laura Victor Nina Oscar Clara Simon",
+    "number": "two three four five six seven eight nine ten eleven twelve fifteen sixteen twenty thirty forty fifty",
+    "digit": "zero one two three four five six seven eight nine",
+    "time": "five six seven eight nine ten eleven noon midnight",
+    "colour": "red green blue yellow white black purple orange brown gray silver golden",
+    "day": "Monday Tuesday Wednesday Thursday Friday Saturday Sunday",
+    "month": "January February March April May June July August September October November December",
+    "thing": "basket blanket bicycle bottle camera candle carpet chair guitar hammer jacket ladder lamp mirror",
+    "things": "apples baskets bottles buttons candles carrots chairs hammers lamps onions pencils tickets",
+    "animal": "bear camel donkey duck falcon fox goat horse lizard monkey rabbit spider tiger turtle",
+    "animals": "bees camels cows deer donkeys ducks foxes goats horses monkeys pigeons rabbits sheep swans",
+    "place": "bakery bridge castle garage garden harbor hospital kitchen library market museum school station",
+    "job": "baker carpenter dentist doctor driver farmer gardener lawyer painter plumber sailor singer teacher",
 }
+SLOTS = {kind: words.split() for kind, words in _SLOTS.items()}
 
 # label: (hierarchy above it, wordings). A query that names any word of the hierarchy may mean this sound.
 EVENTS = {
@@ -120,7 +121,7 @@ EVENTS = {
     ),
     "bird chirping": (
         ("animal", "bird"),
-        ("A bird is chirping.", "A bird sings in short phrases.", "Chirps and whistles of a bird."),
+        ("A bird is chirping.", "A bird sings in short phrases.", "Chirps of a single bird."),
     ),
     "crickets chirping": (
         ("animal", "insect"),
@@ -128,7 +129,7 @@ EVENTS = {
     ),
     "knocking on a door": (
         ("household", "door"),
-        ("Someone knocks on a door.", "Knocking on a wooden door.", "A few knocks on a door."),
+        ("Someone knocks on a door.", "Knocking on a wooden door.", "Several knocks on a door."),
     ),
     "clock ticking": (
         ("household", "clock"),
@@ -148,11 +149,11 @@ EVENTS = {
     ),
     "alarm beeping": (
         ("signal", "alarm"),
-        ("An alarm is beeping.", "An alarm clock beeps.", "The repeated beeping of an electronic alarm."),
+        ("An alarm is beeping.", "A small electronic alarm beeps.", "The repeated beeping of an alarm."),
     ),
     "siren wailing": (
         ("signal", "siren"),
-        ("A siren is wailing.", "The siren of an emergency vehicle.", "A siren rises and falls."),
+        ("A siren is wailing.", "The siren of an emergency vehicle.", "A siren goes up and down."),
     ),
     "church bell ringing": (
         ("signal", "bell"),
@@ -164,7 +165,7 @@ EVENTS = {
     ),
     "engine running": (
         ("vehicle", "engine"),
-        ("An engine is running.", "The rumble of a running engine.", "An engine idles and revs up."),
+        ("An engine is running.", "The drone of a running engine.", "An engine idles and revs up."),
     ),
     "rain falling": (
         ("weather", "rain"),
@@ -172,7 +173,7 @@ EVENTS = {
     ),
     "thunder rumbling": (
         ("weather", "thunder"),
-        ("Thunder is rumbling.", "A clap of thunder rolls away.", "Rumbling of thunder in the distance."),
+        ("Thunder is rumbling.", "A peal of thunder rolls away.", "Rumbling of thunder in the distance."),
     ),
     "water dripping": (
         ("water", "drops"),
@@ -207,8 +208,6 @@ SPEECH = {
     "female": (("human", "speech"), ("A woman is speaking.", "A female voice talks.", "Speech of a woman.")),
     "male": (("human", "speech"), ("A man is speaking.", "A male voice talks.", "Speech of a man.")),
 }
-
-MUSIC = ("A {tempo} {instrument} {piece} in a {mode} key.", "{Tempo} {mode} {piece} played on {article}.")
 
 
 def sentences(generator: np.random.Generator, count: int) -> list[str]:

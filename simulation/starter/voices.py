@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -217,12 +218,17 @@ def _synthesise(speaker: Speaker, text: str) -> tuple[np.ndarray, list[tuple[int
 
 
 def _choose_voice(library: ctypes.CDLL, speaker: Speaker) -> None:
-    known = {path.name for path in (Path(_paths()[1]) / "voices" / "!v").iterdir()}  # eSpeak ignores a variant it has not
+    known = _variants(_paths()[1])  # eSpeak itself ignores a variant that it does not have
     name = f"{speaker.language}+{speaker.variant}"
     if speaker.variant not in known or library.espeak_SetVoiceByName(name.encode()) != 0:
         near = difflib.get_close_matches(speaker.variant, known, n=1)
         hint = f"; did you mean variant {near[0]!r}?" if near else ""
         raise ValueError(f"eSpeak NG has no voice {name!r}{hint} (case counts; 'espeak-ng --voices' lists languages)")
+
+
+@lru_cache
+def _variants(data_path: str) -> frozenset[str]:
+    return frozenset(path.name for path in (Path(data_path) / "voices" / "!v").iterdir())
 
 
 @contextmanager

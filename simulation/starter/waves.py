@@ -13,10 +13,9 @@ from scipy.signal import lfilter
 from simulation.seeds import seed_of, stored_noise, uniform
 
 SAMPLE_RATE_HZ = 48_000
-TABLE = 4096
+TABLE = 2**16
 CONTROL = 64  # samples between computed points of slowly moving amplitudes
-_SINE = np.array([round(math.sin(2 * math.pi * i / TABLE), 12) for i in range(TABLE + 1)])
-_SLOPE = np.append(np.diff(_SINE), 0.0)
+_SINE = np.array([round(math.sin(2 * math.pi * (i + 0.5) / TABLE), 12) for i in range(TABLE)])
 
 Draw = np.random.Generator
 
@@ -44,10 +43,8 @@ def brown(draw: Draw, num_samples: int) -> np.ndarray:
 
 
 def sine(turns: np.ndarray) -> np.ndarray:
-    """The sine of a phase in turns, by a table of 4096 points: error below 3e-7."""
-    at = (turns - np.floor(turns)) * TABLE
-    index = at.astype(np.int32)
-    return _SINE[index] + (at - index) * _SLOPE[index]
+    """The sine of a phase in turns, from a table: error below 5e-5, -86 dB."""
+    return _SINE[np.floor(turns * TABLE).astype(np.int64) & (TABLE - 1)]
 
 
 def phase(hz: np.ndarray | float, num_samples: int = 0) -> np.ndarray:
@@ -73,6 +70,11 @@ def wander(draw: Draw, num_samples: int, rate_hz: float, depth: float) -> np.nda
 def decay(num_samples: int, t60_s: float) -> np.ndarray:
     """An exponential decay from 1 by 60 dB in `t60_s`."""
     return np.cumprod(np.full(num_samples, round(10 ** (-3 / (t60_s * SAMPLE_RATE_HZ)), 12)))
+
+
+def trailing(impulses: np.ndarray, t60_s: float) -> np.ndarray:
+    """Each impulse as a decay by 60 dB in `t60_s`."""
+    return lfilter([1.0], [1, -round(10 ** (-3 / (t60_s * SAMPLE_RATE_HZ)), 12)], impulses)
 
 
 def burst(draw: Draw, duration_s: float, t60_s: float) -> np.ndarray:
@@ -149,8 +151,9 @@ def ringing(excitation: np.ndarray, modes: Iterable[Mode]) -> np.ndarray:
     total = np.zeros(len(excitation))
     for hz, t60_s, gain in modes:
         if hz < 0.45 * SAMPLE_RATE_HZ:
-            w, r = 2 * math.pi * hz / SAMPLE_RATE_HZ, 10 ** (-3 / (t60_s * SAMPLE_RATE_HZ))
-            total += lfilter([round(gain * math.sin(w), 14)], [1, round(-2 * r * math.cos(w), 14), round(r * r, 14)], excitation)
+            angle, radius = 2 * math.pi * hz / SAMPLE_RATE_HZ, 10 ** (-3 / (t60_s * SAMPLE_RATE_HZ))
+            feedback = [1.0, round(-2 * radius * math.cos(angle), 14), round(radius * radius, 14)]
+            total += lfilter([round(gain * math.sin(angle), 14)], feedback, excitation)
     return total
 
 
@@ -180,5 +183,3 @@ def times(draw: Draw, count: int, gap_s: tuple[float, float], start_s: float = 0
     for _ in range(count - 1):
         found.append(found[-1] + uniform(draw, gap_s))
     return found
-
-

@@ -14,6 +14,7 @@ from simulation.reverberation import TargetKind, reverberate
 from simulation.rooms import AnyRoom, RoomRange
 from simulation.seeds import Rng, chance, uniform
 
+
 @dataclass(frozen=True)
 class Config:
     """What may happen. Defaults are the published recipe (UniSE, arXiv 2510.20441) and, where it is weak, ours."""
@@ -79,7 +80,7 @@ def draw(config: Config, bank: Bank, rng: Rng) -> Scene:
         room=room,
         noise=noise,
         snr_db=uniform(rng("snr"), config.snr_db, digits=2) if noise else 0.0,
-        effects=config.degradations.draw(rng, rate),
+        effects=config.degradations.draw(rng, rate, num_samples),
     )
 
 

@@ -13,6 +13,13 @@ import pytest
 import soundfile
 
 from infra import corpus_manifest
+from infra.dataset import RUN, commit_shard, dataset_id, finish, gather, shard_name, shards_of
+from infra.shards import encode_json
+from infra.storage import open_store
+from pipelines import corpus as corpora
+from pipelines.rendering import loader, make_shard, render
+from pipelines.simulate import Simulate, bank_of, described_by
+from simulation.registry import task
 
 ROOT = Path(__file__).parents[2]
 RATE_HZ = 16000
@@ -88,3 +95,21 @@ def contents(folder: Path) -> dict[str, str]:
     """sha256 of every file below the folder; where a run was made from, and from what place, is left out."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "run.json"]
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture
+def dataset(corpus, tmp_path):
+    """Two shards of sr, made in this process."""
+    recipe = Simulate(task("sr").Config(duration_s=1.0), count=8, examples_per_shard=4).recipe("sr")
+    source = corpora.resolve(str(corpus))
+    bank, load = bank_of(source, recipe), loader(source.root, recipe.sample_rate_hz)
+    store = open_store(str(tmp_path / "sr-0"))
+    shards = []
+    for number in range(2):
+        data, rows = make_shard(recipe, number, lambda index, attempt: render(recipe, bank, load, index, attempt))
+        commit_shard(store, shard_name(number), data, rows)
+        shards.append(shard_name(number))
+    totals = gather(store, shards)
+    store.put(RUN, encode_json({"task": "sr", "config": {"corpus": str(corpus)}}))
+    finish(store, totals, {"id": dataset_id(shards_of(totals.table)), **described_by(recipe, source)})
+    return store

@@ -1,0 +1,39 @@
+"""What tests of several folders share: a real S3 server and a fresh bucket on it."""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from infra import s3_server
+
+
+@pytest.fixture(scope="session")
+def s3_server_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3_server.Server]:
+    """A Ceph RGW of this test process alone (each xdist worker has its own), with the AWS variables set to it."""
+    try:
+        s3_server.install()
+    except s3_server.ServerError as error:
+        pytest.skip(f"no S3 server: {error}")
+    server = s3_server.Server(tmp_path_factory.mktemp("s3"), port=0)
+    environment = pytest.MonkeyPatch()
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_CONFIG_FILE"):
+        environment.delenv(name, raising=False)
+    environment.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    environment.setenv("QUARKLINE_CACHE", str(tmp_path_factory.mktemp("cache")))
+    try:
+        server.start()
+        for name, value in server.environment().items():
+            environment.setenv(name, value)
+        yield server
+    finally:
+        environment.undo()
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3(s3_server_at: s3_server.Server) -> str:
+    """The URL of a fresh bucket on a real S3 server."""
+    bucket = f"test-{uuid.uuid4().hex[:12]}"
+    s3_server.make_bucket(s3_server_at, bucket)
+    return f"s3://{bucket}"
