@@ -2,24 +2,38 @@
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import ray
 
+REMEDY = "start that cluster, or unset RAY_ADDRESS to use this machine alone"
+
 
 def start(num_cpus: int | None = None) -> int:
-    """Connect to RAY_ADDRESS, or start Ray on this machine; the number of CPUs there is returned. ConnectionError if unreachable."""
+    """Connect to RAY_ADDRESS, or start a Ray of this process's own; the CPUs there are returned. ConnectionError if unreachable."""
     if not ray.is_initialized():
-        address = os.environ.get("RAY_ADDRESS")
-        if not address:  # a private Ray that only this process can reach needs no token
+        address = os.environ.get("RAY_ADDRESS", "")
+        if address and address != "auto":
+            _probe(address)
+        else:  # a private Ray that only this process can reach needs no token
             os.environ.setdefault("RAY_AUTH_MODE", "disabled")
         options = {} if address else {"num_cpus": num_cpus, "include_dashboard": False}
         try:
-            ray.init(address=address, logging_level=logging.WARNING, log_to_driver=True, **options)
+            ray.init(address=address or "local", logging_level=logging.WARNING, **options)
         except (ConnectionError, RuntimeError) as error:
-            raise ConnectionError(f"RAY_ADDRESS={address}: {error}; start that cluster, or unset it to use this machine") from error
+            raise ConnectionError(f"RAY_ADDRESS={address}: {error}; {REMEDY}") from error
     return int(ray.cluster_resources().get("CPU", 1))
+
+
+def _probe(address: str) -> None:
+    """Fail at once where nobody listens: Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise ConnectionError(f"RAY_ADDRESS={address}: {error}; {REMEDY}") from error
 
 
 def bounded(submit: Callable[[Any], ray.ObjectRef], items: Iterable, limit: int) -> Iterator[tuple[Any, ray.ObjectRef]]:

@@ -36,7 +36,7 @@ REQUIRED = [name for name in SCHEMA.names if name not in DEFAULTS]
 ROLES = ("speech", "event", "music", "noise", "rir")
 SPLITS = ("train", "valid", "test")
 ESCAPES = r"(^|[/\\])\.{0,2}([/\\]|$)|^[A-Za-z]:[/\\]|://|[\x00-\x1f\x7f]"  # of paths: parts "", "." and "..", and other roots
-REMEDY = "mend the row, or let `make corpus` write the manifest"
+REMEDY = "mend it where it comes from, or have the manifest made by `make corpus`"
 
 
 def validate(table: pa.Table, where: str) -> pa.Table:

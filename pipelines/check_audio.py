@@ -1,6 +1,6 @@
 """Each file of a corpus, checked once: whole, decodes, as long as stated, finite, audible, not clipped; and its sha256.
 
-Small corpora are checked in this process, others by Ray tasks of many files each. A task gets columns and returns columns.
+In this process, or by Ray tasks of many files each: a task gets columns and returns columns.
 """
 
 import errno
@@ -48,7 +48,6 @@ FOUND = pa.schema(
     ]
 )
 FILES_PER_TASK = 64  # at one file a task Ray costs a fifth of the time
-FILES_IN_PROCESS = 256  # fewer are done before Ray is up
 RETRIES = 2  # of a worker that died, or a store that could not be reached
 FRAMES_PER_BLOCK = 1 << 18
 FULL_SCALE = 0.9999  # 32767 / 32768 is there, 32763 / 32768 is not
@@ -181,12 +180,11 @@ def _rejected(reason: str, detail: str) -> dict:
 def check_all(url: str, rows: pa.Table, workers: int | None = None, check: Check = check) -> pa.Table:
     """FOUND rows for STATED rows, in their order, with a progress bar.
 
-    `workers` 0 checks in this process, None on Ray's CPUs unless the files are few. StorageError if the store fails.
+    `workers` 0 checks in this process, None on all of Ray's CPUs. StorageError if the store fails.
     """
     assert rows.schema.equals(STATED), rows.schema
     places = [(start, min(FILES_PER_TASK, rows.num_rows - start)) for start in range(0, rows.num_rows, FILES_PER_TASK)]
-    here = workers == 0 or (workers is None and rows.num_rows < FILES_IN_PROCESS)
-    batches = _in_process if here else partial(_on_ray, workers)
+    batches = _in_process if workers == 0 else partial(_on_ray, workers)
     found: dict[int, pa.Table] = {}
     with tqdm(total=rows.num_rows, unit="file", desc="check", dynamic_ncols=True, mininterval=0.5) as bar:
         for (start, length), table in batches(partial(check_batch, url, check=check), rows, places):

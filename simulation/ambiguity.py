@@ -30,14 +30,14 @@ KINDS = {
     "cattle": "cow cattle bull calf ox buffalo moo bovine",
     "pig": "pig hog swine piglet boar oink squeal grunt snort",
     "horse": "horse pony donkey mule zebra neigh whinny bray gallop trot hoof snort",
-    "rodent": "squirrel raccoon chipmunk rat mouse hamster guineapig monkey chatter squeak",
+    "rodent": "rodent squirrel raccoon chipmunk rat mouse hamster guineapig monkey chatter squeak",
     "ape": "monkey ape gorilla chimpanzee baboon",
     "whale": "whale dolphin orca porpoise",
     "snake": "snake rattle hiss",
     "water": "water rain raindrop rainfall drizzle shower drip drop droplet trickle pour splash stream river creek brook"
     " waterfall fountain faucet toilet flush sink drain bathtub bubble boil gurgle gargle wade swim sea ocean wave surf liquid",
-    "weather": "rain rainfall raindrop drizzle thunder thunderstorm lightning storm wind breeze gust gale hail snow blizzard"
-    " hurricane tornado",
+    "weather": "weather rain rainfall raindrop drizzle thunder thunderstorm lightning storm wind breeze gust gale hail snow"
+    " blizzard hurricane tornado",
     "shore": "sea ocean wave surf beach shore seashore coast tide wind seagull gull",
     "fire": "fire flame burn blaze campfire bonfire fireplace crackle sizzle fuse match ignite lighter torch",
     "bang": "gun gunshot gunfire shot shoot rifle pistol shotgun machinegun artillery cannon bomb explosion explode blast boom"

@@ -29,6 +29,17 @@ class EnrolmentRange:
     level_db: tuple[float, float] = (-36.0, -16.0)
     """Active level of the voice in dBFS, before the peak limit."""
 
+    def __post_init__(self) -> None:
+        if not self.duration_s > 0 or not 0 <= self.damaged_probability <= 1:
+            raise ValueError(
+                f"enrolment: duration_s is {self.duration_s}, damaged_probability {self.damaged_probability}:"
+                " give more than 0, and 0 to 1"
+            )
+        for name in ("snr_db", "level_db"):
+            low, high = getattr(self, name)
+            if not low <= high:
+                raise ValueError(f"enrolment: {name} is {(low, high)}: give the lower bound first")
+
     def draw(self, bank: Bank, rng: Rng, row: int, rooms: RoomRange) -> "Enrolment":
         """The utterance of this row of the corpus; noise and room are not those of the mixture."""
         damage: tuple[str, ...] = ()

@@ -23,9 +23,12 @@ class Placed(msgspec.Struct, frozen=True):
 
     def audio(self, load: Load, num_samples: int, sample_rate_hz: int) -> np.ndarray:
         """The clip with silence before and after it: `(1, num_samples)` float32."""
+        clip = load(self.clip)
+        if not self.at_sample and clip.shape[1] >= num_samples:
+            return clip[:, :num_samples]
         out = np.zeros((1, num_samples), np.float32)
-        length = min(self.clip.num_samples(sample_rate_hz), num_samples - self.at_sample)
-        out[:, self.at_sample : self.at_sample + length] = load(self.clip)[:, :length]
+        length = min(clip.shape[1], num_samples - self.at_sample)
+        out[:, self.at_sample : self.at_sample + length] = clip[:, :length]
         return out
 
 
@@ -51,8 +54,10 @@ def tiled(audio: np.ndarray, num_samples: int, sample_rate_hz: int) -> np.ndarra
 
 def total(parts: list[np.ndarray]) -> np.ndarray:
     """Sum of signals of one shape, left to right, so that the last bit is the same everywhere."""
-    mixture = parts[0].copy()
-    for part in parts[1:]:
+    if len(parts) == 1:
+        return parts[0].copy()
+    mixture = parts[0] + parts[1]
+    for part in parts[2:]:
         mixture += part
     return mixture
 
@@ -64,8 +69,10 @@ def peak(audio: np.ndarray) -> float:
 
 def summed(parts: Sequence[np.ndarray]) -> np.ndarray:
     """Sum of int16 signals as int16, to the last bit. ValueError where it does not fit: limit the peak of the sum before."""
-    whole = parts[0].astype(np.int32)
-    for part in parts[1:]:
+    if len(parts) == 1:
+        return parts[0].copy()
+    whole = np.add(parts[0], parts[1], dtype=np.int32)
+    for part in parts[2:]:
         whole += part
     low, high = int(whole.min(initial=0)), int(whole.max(initial=0))
     if low < -(2**15) or high >= 2**15:

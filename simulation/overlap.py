@@ -36,7 +36,7 @@ def arrange(lengths: Sequence[int], wanted_share: float, num_frames: int) -> lis
     overlap by a fifth at most.
     """
     longest, second = sorted(lengths, reverse=True)[:2]
-    least, most = 1, max(1, min(longest, int(second / wanted_share))) if wanted_share > 0 else longest
+    least, most = 1, longest if second >= wanted_share * longest else int(second / wanted_share)
     extents = slide([min(length, most) for length in lengths], wanted_share)
     if last(extents) <= num_frames:
         return extents
@@ -49,6 +49,19 @@ def arrange(lengths: Sequence[int], wanted_share: float, num_frames: int) -> lis
         else:
             most = middle
     return extents
+
+
+def cut(active: Sequence[np.ndarray], wanted_share: float, num_frames: int) -> tuple[list[Extent], list[Extent]]:
+    """Of voices with these active frames, which to hear and when, so that they overlap by the share within `num_frames`.
+
+    Where the pauses allow no extent of a planned length the next shorter one is planned with: lengths only fall, so it ends.
+    """
+    heard = [extent(frames) for frames in active]
+    while True:
+        times = arrange([past - first for first, past in heard], wanted_share, num_frames)
+        heard = [stretch(frames, past - first) for frames, (first, past) in zip(active, times, strict=True)]
+        if all(past - first == end - start for (first, past), (start, end) in zip(heard, times)):
+            return heard, times
 
 
 def stretch(active: np.ndarray, length: int) -> Extent:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 import msgspec
 import numpy as np
 
+from simulation.alignment import delay_samples
 from simulation.bank import Bank
 from simulation.degradation import Degradations, Effect, apply
 from simulation.example import Clip, Load, SourceError
@@ -50,6 +51,15 @@ class MixRange:
     target: TargetKind = "early"
     rooms: RoomRange = field(default_factory=RoomRange)
     degradations: Degradations = field(default_factory=rarely)
+
+    def __post_init__(self) -> None:
+        if not self.duration_s > 0:
+            raise ValueError(f"duration_s is {self.duration_s}: give more than 0")
+        for name, value in vars(self).items():
+            if name.endswith("_probability") and not 0 <= value <= 1:
+                raise ValueError(f"{name} is {value}: give 0 to 1")
+            if isinstance(value, tuple) and not value[0] <= value[1]:
+                raise ValueError(f"{name} is {value}: give the lower bound first")
 
     def num_voices(self, rng: Rng) -> int:
         return 3 if chance(rng("third voice"), self.third_voice_probability) else 2
@@ -141,7 +151,9 @@ def mixed(mix: Mix, clips: Sequence[Clip], dry: list[np.ndarray], load: Load) ->
     mixture = total([said, *noise])
     damaged, channel = apply(mix.effects, mixture, rate)
     gain = _common_gain([*voices, *noise], [] if whole else targets, [damaged] if mix.effects else [])
-    lags = ([] if whole else [lag_samples(voices[0], targets[0])]) + ([lag_samples(damaged, mixture)] if mix.effects else [])
+    lags = [delay_samples(damaged, mixture, rate)] if mix.effects else []
+    if not whole:  # among reflections louder than the direct path no correlation finds that: it is the dry voice, though
+        lags.append(lag_samples(targets[0], dry[0] if mix.target == "direct" else voices[0]))
     voices, noise = _stored(voices, gain), _stored(noise, gain)
     targets = voices if whole else _stored(targets, gain)
     requested, measured = _ratios(mix, voices, noise)

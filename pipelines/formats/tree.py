@@ -31,7 +31,7 @@ class Options:
     role: str = ""
     """speech, event, music, noise or rir, for files whose place does not tell."""
     licence: str = ""
-    """Of files without one."""
+    """Of all files whose data set does not tell it file by file."""
     valid_fold: int = 4
     """ESC-50: the fold that is the valid split."""
     test_fold: int = 5

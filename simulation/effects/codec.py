@@ -3,7 +3,7 @@
 MP3 goes through audiomentations (LAME and minimp3 of fast-mp3-augment: 4 times as fast as libsndfile's, real bit rates from
 8 kb/s, while libsndfile 1.2.2 at a constant low bit rate returns 1105 samples of delay), all others through libsndfile. The
 samples of a scene with a codec are those of the library versions that made it.
-CPU time for 5 s at 16 kHz: G.711 1 ms, ADPCM 3, MP3 6, GSM 9, Vorbis 13, Opus 50 (above 50 kb/s) to 130 (below).
+CPU time for 5 s at 16 kHz: G.711 1 ms, ADPCM 3, MP3 6, GSM 11, Vorbis 13, Opus 56 (64 kb/s) to 118 (24 kb/s).
 """
 
 import io

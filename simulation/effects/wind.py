@@ -17,8 +17,7 @@ HISS_SHARE = 0.01  # of the rumble, both at 0 Hz; it takes over at ten times the
 
 @dataclass(frozen=True)
 class WindRange:
-    """What may be drawn. The spectrum falls by 12 dB an octave above `corner_hz`, the range of outdoor recordings in
-    Nelke and Vary, "Measurement, analysis and simulation of wind noise signals for mobile communication devices" (2014)."""
+    """What may be drawn, all of it ours. The spectrum falls by 12 dB an octave above `corner_hz`."""
 
     probability: float = 0.05
     snr_db: tuple[float, float] = (-5.0, 20.0)

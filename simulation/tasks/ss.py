@@ -11,7 +11,7 @@ from simulation.degradation import PUBLISHED as PUBLISHED_DEGRADATIONS
 from simulation.example import Clip, Example, Load, SourceError
 from simulation.levels import ACTIVE_FRAME_S, active_frames, db, from_int16
 from simulation.mixing import activity, finite, residual_db
-from simulation.overlap import Extent, arrange, extent, last, slide, stretch
+from simulation.overlap import Extent, cut, extent, last
 from simulation.rooms import RoomRange
 from simulation.seeds import Rng, chance, uniform
 from simulation.voices import Mix, MixRange, draw_voices, mixed
@@ -29,6 +29,11 @@ class Config(MixRange):
     """Time with two or more voices over time with any, from the first to the last active frame of each; ours."""
     full_overlap_probability: float = 0.3
     """Of a share of 1: at no time one voice alone; ours (the published mixtures are of whole 5 s crops)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.overlap_share[0] < 0 or self.overlap_share[1] > 1:
+            raise ValueError(f"overlap_share is {self.overlap_share}: give bounds from 0 to 1")
 
 
 PUBLISHED: dict[str, Any] = {
@@ -104,12 +109,10 @@ def lay(scene: Scene, voices: list[np.ndarray]) -> list[Laid]:
     active = [_active(clip, voice, mix.sample_rate_hz) for clip, voice in zip(scene.voices, voices, strict=True)]
     whole = [extent(frames) for frames in active]
     num_frames = mix.num_samples // frame
-    planned = arrange([past - first for first, past in whole], scene.overlap_share, num_frames)
-    heard = [stretch(frames, past - first) for frames, (first, past) in zip(active, planned)]
-    slid = slide([past - first for first, past in heard], scene.overlap_share)
-    lead = round(scene.lead_share * max(num_frames - last(slid), 0))
+    heard, times = cut(active, scene.overlap_share, num_frames)
+    lead = round(scene.lead_share * (num_frames - last(times)))
     found = []
-    for voice, part, full, (start, _) in zip(voices, heard, whole, slid):
+    for voice, part, full, (start, _) in zip(voices, heard, whole, times):
         margins = [MARGIN_S if a == b else FADE_S for a, b in zip(part, full)]
         audio = _placed(voice, (part[0] * frame, part[1] * frame), margins, (lead + start) * frame, mix)
         found.append(Laid(audio, complete=part == full))

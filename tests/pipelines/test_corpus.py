@@ -125,7 +125,7 @@ def test_ids_that_are_there_twice_stop_the_build_before_the_check(root, tmp_path
     text(root / "noise/hum.json", json.dumps({"group": "g"}))
     rows = [f"same,{path.relative_to(root)},CC0 1.0,8000" for path in sorted(root.glob("noise/*.*")) if path.suffix != ".json"]
     text(root / "noise/manifest.csv", "\n".join(["id,path,license,sample_rate", *rows]) + "\n")
-    with pytest.raises(ValueError, match="id 'same' is there twice"):
+    with pytest.raises(ValueError, match="column 'id', rows 1 and 2: 'same' is there twice"):
         build(Build(root=str(root), out=str(tmp_path / "out"), format="corpus-csv", workers=0))
 
 
@@ -171,6 +171,14 @@ def test_two_roots_of_one_name_do_not_share_a_corpus(tmp_path, monkeypatch):
     assert resolve("x/tree").location != resolve("y/tree").location
 
 
+@pytest.mark.slow
+def test_without_a_name_it_is_the_starter_corpus(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    corpus = resolve("")
+    assert corpus.name == "starter"
+    assert (tmp_path / corpus.location / "manifest.parquet").exists()
+
+
 def test_what_is_no_corpus_is_an_error_that_says_what_was_looked_for(tmp_path):
     text(tmp_path / "notes.txt", "")
     with pytest.raises(ValueError, match="Looked for:"):
@@ -208,7 +216,6 @@ def test_a_tree_on_s3_gives_the_same_corpus_as_in_a_folder(root, tmp_path, s3):
     assert resolve(f"{s3}/corpora/tree").table.equals(there.table)
 
 
-@pytest.mark.slow
 def test_the_real_corpus_is_read_whole(tmp_path):
     if not REAL.is_dir():
         pytest.skip("no ../shared/corpus beside the repository")
