@@ -25,7 +25,7 @@ from simulation.registry import task
 
 EXIT_BAD = 6
 COLUMNS = ["key", "shard", "shard_sha256", "roles", "num_samples", "sample_rate_hz"]
-LOCAL_SHARDS = 4  # fewer than this are not worth starting Ray for
+FEW_EXAMPLES = 1000  # fewer than this are checked before Ray would have started
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def check_dataset(dataset: Dataset, config: Verify) -> list[str]:
     rows = dataset.manifest.select(COLUMNS).to_pandas()
     jobs = [group.set_index("key") for _, group in rows.groupby("shard", sort=True)]
     place = Place(dataset.store.url, dataset.description["libraries"], corpus_root, again)
-    if len(jobs) < LOCAL_SHARDS:
+    if len(rows) < FEW_EXAMPLES and not ray.is_initialized():
         return wrong + [line for job in jobs for line in check_shard(place, job)]
     cluster.start(config.workers)
     shared = ray.put(place)

@@ -1,6 +1,7 @@
 """The tasks there are: one module each in simulation/tasks, found by looking. Adding a file adds a task."""
 
 import difflib
+import functools
 import importlib
 import pkgutil
 from typing import Any, Protocol
@@ -30,6 +31,7 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(simulation.tasks.__path__))
 
 
+@functools.cache
 def task(name: str) -> Task:
     """The task's module. ValueError with the nearest name for an unknown one."""
     if name not in names():

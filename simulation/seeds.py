@@ -8,6 +8,7 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,18 @@ class Rng:
     def __call__(self, *purpose: str | int) -> np.random.Generator:
         """A fresh Philox generator for this purpose, e.g. `rng("interferer", 1)`; asking twice gives the same stream."""
         text = repr((self.seed, self.task, self.index, self.attempt, *purpose))
-        digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
-        return np.random.Generator(np.random.Philox(key=np.frombuffer(digest, "<u8")))
+        return np.random.Generator(np.random.Philox(_Key(hashlib.blake2b(text.encode(), digest_size=16).digest())))
+
+
+class _Key(ISeedSequence):
+    """Sixteen bytes as Philox's key; given as `key=`, numpy would ask the operating system for entropy, too, and drop it."""
+
+    def __init__(self, digest: bytes):
+        self.digest = digest
+
+    def generate_state(self, n_words: int, dtype: type = np.uint32) -> np.ndarray:
+        assert (n_words, dtype) == (2, np.uint64), (n_words, dtype)
+        return np.frombuffer(self.digest, "<u8")
 
 
 def uniform(generator: np.random.Generator, bounds: tuple[float, float], digits: int = 4) -> float:

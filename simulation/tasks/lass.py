@@ -189,16 +189,16 @@ def render(scene: Scene, load: Load) -> Example:
     named, others = _sides(stems, scene)
     wanted = others if scene.query_kind == "removal" else named
     rest = named if wanted is others else others
-    signals = {"input": summed(list(stems.values())), "target": summed([stems[name] for name in wanted])}
+    whole = summed(list(stems.values()))
+    signals = {"input": whole, "target": stems[wanted[0]] if len(wanted) == 1 else summed([stems[name] for name in wanted])}
     heard = {name: activity(from_int16(stem), rate) for name, stem in stems.items()}
+    target = heard[wanted[0]] if len(wanted) == 1 else activity(from_int16(signals["target"]), rate)
+    other = heard[rest[0]] if len(rest) == 1 else activity(from_int16(whole - signals["target"]), rate)
     measured = {
         **room.measured,
-        **_beside(
-            heard[wanted[0]] if len(wanted) == 1 else activity(from_int16(signals["target"]), rate),
-            heard[rest[0]] if len(rest) == 1 else activity(from_int16(signals["input"] - signals["target"]), rate),
-        ),
+        **_beside(target, other),
         **{f"{name}_level_db": db(found.power) for name, found in heard.items()},
-        "stem_residual_db": residual_db(signals["input"], list(stems.values())),
+        "stem_residual_db": residual_db(whole, list(stems.values())),
         "lag_samples": 0,  # the target is made of the very stems that the input is made of: nothing comes between them
     }
     requested = {**room.requested, "snr_db": scene.snr_db, "lag_samples": 0}
@@ -238,30 +238,24 @@ def _at_level(load: Load, level_db: float, sample_rate_hz: int, clip: Clip) -> n
 
 
 def _stored(parts: dict[str, np.ndarray], scene: Scene) -> dict[str, np.ndarray]:
-    """The parts at the scene's SNR and level as int16, under one gain that lets no sum of them clip. Works in place: at
-    48 kHz fresh memory costs more than the products."""
-    named, others = _sides(parts, scene)
+    """The parts at the scene's SNR and level as int16, under one gain that lets no sum of them clip. They are scaled in place:
+    at 48 kHz fresh memory costs more than the product."""
     rate, above_db = scene.sample_rate_hz, -scene.snr_db if scene.query_kind == "removal" else scene.snr_db
-    first, second = (_sum_of(parts, side) for side in (named, others))
-    balance = np.float32(gain_for_ratio(first, second, above_db, rate))
-    for signal in _distinct([second, *(parts[name] for name in others)]):
-        signal *= balance
-    mixture = first + second
+    named, others = (_and_sum([parts[name] for name in side]) for side in _sides(parts, scene))
+    balance = gain_for_ratio(named[-1], others[-1], above_db, rate)
+    mixture = others[-1] * np.float32(balance)
+    mixture += named[-1]
     loud = 10 ** (scene.level_db / 20) / math.sqrt(activity(mixture, rate).power)
-    limit = joint_gain(_distinct([mixture, first, second, *parts.values()]), PEAK_LIMIT / loud)
-    for part in parts.values():
-        part *= np.float32(round_gain(loud * limit))
+    limit = PEAK_LIMIT / loud
+    loud *= min(joint_gain([mixture, *named], limit), joint_gain(others, limit / balance))
+    for number, part in enumerate(parts.values()):
+        part *= np.float32(round_gain(loud if number < scene.num_named else loud * balance))
     return {name: to_int16(part) for name, part in parts.items()}
 
 
-def _sum_of(parts: dict[str, np.ndarray], names: list[str]) -> np.ndarray:
-    """The sum of the parts of these names; of a single one, the part itself."""
-    return parts[names[0]] if len(names) == 1 else total([parts[name] for name in names])
-
-
-def _distinct(signals: list[np.ndarray]) -> list[np.ndarray]:
-    """Each array once."""
-    return list({id(signal): signal for signal in signals}.values())
+def _and_sum(signals: list[np.ndarray]) -> list[np.ndarray]:
+    """The signals and, last, their sum; a single one is its own."""
+    return signals if len(signals) == 1 else [*signals, total(signals)]
 
 
 def _beside(target: Activity, rest: Activity) -> dict[str, float]:

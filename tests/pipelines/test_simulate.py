@@ -135,10 +135,10 @@ from simulation.tasks.sr import Config, Scene, draw as draw_sr, render as render
 def draw(config, bank, rng):
     scene = draw_sr(config, bank, rng)
     import msgspec
-    return msgspec.structs.replace(scene, level_db=-99.0) if rng.index == 5 and rng.attempt == 0 else scene
+    return msgspec.structs.replace(scene, voices=()) if rng.index == 5 and rng.attempt == 0 else scene
 
 def render(scene, load):
-    if scene.level_db == -99.0:
+    if not scene.voices:
         os.kill(os.getpid(), signal.SIGSEGV)
     return render_sr(scene, load)
 '''
@@ -147,10 +147,10 @@ def render(scene, load):
 @pytest.mark.slow
 def test_an_example_that_kills_its_worker_is_found_and_named(corpus, tmp_path):
     extra = tmp_path / "extra"
-    extra.mkdir()
-    (extra / "crashing.py").write_text(CRASHING)
+    (extra / "tasks").mkdir(parents=True)
+    (extra / "tasks" / "crashing.py").write_text(CRASHING)
     (extra / "sitecustomize.py").write_text(
-        f"import sys; sys.path.append({os.getcwd()!r})\nimport simulation.tasks\nsimulation.tasks.__path__.append({str(extra)!r})\n"
+        f"import sys; sys.path.append({os.getcwd()!r})\nimport simulation.tasks\nsimulation.tasks.__path__.append({str(extra / 'tasks')!r})\n"
     )
     environment = {"PYTHONPATH": str(extra), "RAY_task_retry_delay_ms": "0"}
     out = tmp_path / "out"

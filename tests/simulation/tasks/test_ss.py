@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -59,7 +60,7 @@ def test_sources_come_in_the_order_in_which_they_begin(some_bank):
         signals = ss.render(scene_of(bank, index, replace(DRY, full_overlap_probability=0.0)), load).signals
         sources = [signals[role] for role in sorted(signals) if role.startswith("source")]
         starts = [extent(active_frames(from_int16(audio), 16000))[0] for audio in sources]
-        assert all(later >= earlier - 1 for earlier, later in zip(starts, starts[1:]))
+        assert all(later >= earlier - 1 for earlier, later in pairwise(starts))
 
 
 def test_the_input_is_the_sum_of_its_parts_to_the_last_bit(some_bank):

@@ -93,6 +93,14 @@ def test_speakers_are_absent_as_often_as_asked(tiny_bank):
     assert 110 < sum(len(scene.voices) == 3 for scene in scenes) < 190
 
 
+def test_nobody_else_has_the_enrolled_voice(tiny_bank):
+    bank, _ = tiny_bank  # of so few speakers that a chance meeting would show
+    for index in range(100):
+        scene = scene_of(bank, index, replace(CLEAN, absent_probability=0.3))
+        others = scene.voices if scene.absent else scene.voices[1:]
+        assert scene.enrolment.clip.speaker not in {voice.clip.speaker for voice in others}
+
+
 def test_the_reference_is_another_clip_of_the_target_speaker(some_bank):
     bank, _ = some_bank
     for index in range(200):
@@ -177,7 +185,7 @@ def test_a_corpus_of_one_speaker_is_refused_with_a_remedy(tiny_bank):
 
 def test_speakers_of_one_clip_each_are_refused_with_a_remedy(tiny_bank):
     bank, _ = tiny_bank
-    with pytest.raises(ValueError, match="at least 2 speech files.* add files"):
+    with pytest.raises(ValueError, match=r"at least 2 speech files.* add files"):
         scene_of(bank_of(bank, ["s0", "s1", "s2", "s3", "s4"], clips=1), 0)
 
 
