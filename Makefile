@@ -21,7 +21,7 @@ option = $(if $($(1)),--$(2) '$($(1))')
 # On a cluster whose dashboard RAY_ADDRESS names (http://...), the same command runs as a submitted Ray job.
 job = $(if $(filter http%,$(RAY_ADDRESS)),.venv/bin/ray job submit --address $(RAY_ADDRESS) --working-dir . -- python,$(PY))
 
-.PHONY: help setup simulate verify replay plan corpus starter test lint bench s3-server s3-stop lock clean
+.PHONY: help setup simulate verify replay plan listen corpus prepare starter test lint bench s3-install s3-server s3-stop lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -61,6 +61,12 @@ test: $(READY) s3-install  ## Run all tests
 lint: $(READY)  ## Format and check the code
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
+
+prepare: $(READY)  ## Resample a corpus once to the rate of the tasks: CORPUS=... OUT=...
+	$(PY) -m pipelines.prepare $(call option,CORPUS,corpus) $(call option,OUT,out) $(ARGS)
+
+listen: $(READY)  ## Write a page to listen to datasets with: OUT=data
+	$(PY) -m pipelines.listen $(call option,OUT,out) $(call option,COUNT,count) $(ARGS)
 
 bench: $(READY)  ## Measure speed; the dated results are in tests/bench/RESULTS.md
 	$(PY) -m tests.bench.simulate $(call option,CORPUS,corpus) $(ARGS)

@@ -12,7 +12,7 @@ REMEDY = "start that cluster, or unset RAY_ADDRESS to use this machine alone"
 
 
 def start(num_cpus: int | None = None) -> int:
-    """Connect to RAY_ADDRESS, or start a Ray of this process's own; the CPUs there are returned. ConnectionError if unreachable."""
+    """Connect to RAY_ADDRESS, or start a Ray of this process's own; the number of its CPUs. ConnectionError if unreachable."""
     if not ray.is_initialized():
         address = os.environ.get("RAY_ADDRESS", "")
         if address and address != "auto":

@@ -15,6 +15,18 @@ from infra.config import from_json
 EXIT_USAGE, EXIT_OUTSIDE, EXIT_INTERRUPTED = 2, 5, 130
 
 
+class TooManyRejects(ValueError):
+    """More of the input cannot serve than the run allows: says what and why."""
+
+    exit_code = 3
+
+
+class ShardsFailed(ValueError):
+    """Some of the work could not be done, the rest is committed: names what."""
+
+    exit_code = 4
+
+
 @dataclass(frozen=True)
 class Choice:
     """What the first word of a command line can name: the task behind it, the type of its configuration, its defaults."""
@@ -64,11 +76,14 @@ def _saved(choices: dict[str, Choice], path: str) -> Choice:
 
 
 def run(main: Callable[[list[str]], int | None]) -> None:
-    """Call main with the process's arguments and exit: 0 all well, 2 a person's mistake, 5 the outside world fails."""
+    """Call main with the process's arguments and exit with what it returns, or with the code of what it raises.
+
+    0 all well, 2 a person's mistake, 3 too many rejects, 4 some shards failed, 5 the outside world fails, 6 a check failed.
+    """
     try:
         sys.exit(main(sys.argv[1:]))
     except ValueError as error:
-        _end(error, EXIT_USAGE)
+        _end(error, getattr(error, "exit_code", EXIT_USAGE))
     except OSError as error:
         _end(error, EXIT_OUTSIDE)
     except KeyboardInterrupt:

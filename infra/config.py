@@ -41,7 +41,9 @@ def _unknown(kind: Any, values: dict[str, Any], path: str) -> str:
     for name, value in values.items():
         if name not in fields:
             near = difflib.get_close_matches(name, fields, n=1)
-            return f"unknown option {path + name!r}, " + (f"did you mean {near[0]!r}?" if near else f"there are {', '.join(fields)}")
+            return f"unknown option {path + name!r}, " + (
+                f"did you mean {near[0]!r}?" if near else f"there are {', '.join(fields)}"
+            )
         if dataclasses.is_dataclass(fields[name]) and isinstance(value, dict):
             found = _unknown(fields[name], value, f"{path}{name}.")
             if found:

@@ -1,12 +1,12 @@
 """A dataset folder: shards, the rows of each, one manifest, one description; how it is committed and opened.
 
-    <out>/<task>-<fingerprint>/
-        run.json                      the resolved configuration, can be given back with --config
-        shard-000000.tar ...          one atomic put each
-        rows/shard-000000.json ...    put after its shard: the mark that the shard is committed, and its manifest rows
-        manifest.parquet              a row an example; put when every shard is committed
-        dataset.json                  id, parents, totals; created last and only once: without it there is no dataset
-        quarantine.csv                inputs that could not serve, with the reason
+<out>/<task>-<fingerprint>/
+    run.json                      the resolved configuration, can be given back with --config
+    shard-000000.tar ...          one atomic put each
+    rows/shard-000000.json ...    put after its shard: the mark that the shard is committed, and its manifest rows
+    manifest.parquet              a row an example; put when every shard is committed
+    dataset.json                  id, parents, totals; created last and only once: without it there is no dataset
+    quarantine.csv                inputs that could not serve, with the reason
 """
 
 import collections
@@ -90,13 +90,19 @@ def gather(store: Store, shards: list[str]) -> Totals:
                 licences.update(row["licences"])
                 block.append(row | {"shard": rows.shard, "shard_sha256": rows.sha256, "shard_num_bytes": rows.num_bytes})
         if block:
-            tables.append(pa.Table.from_pylist(block))
+            tables.append(_columns(block))
     if not tables:
         raise ValueError(f"{store.url}: no example could be made; {QUARANTINE} says why")
     table = pa.concat_tables(tables, promote_options="default")
     hours = sum(table["num_samples"].to_pylist()) / table["sample_rate_hz"][0].as_py() / 3600
     frame = pd.DataFrame(rejects, columns=QUARANTINE_COLUMNS)
     return Totals(table, frame, num_bytes, hours, dict(sorted(licences.items())))
+
+
+def _columns(rows: list[dict[str, Any]]) -> pa.Table:
+    """Rows as a table with every column that any of them has: `pa.Table.from_pylist` takes those of the first row only."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pa.table({name: [row.get(name) for row in rows] for name in names})
 
 
 def shards_of(manifest: pa.Table) -> pd.DataFrame:
@@ -152,7 +158,7 @@ def read_shard(store: Store, shard: str, sha256: str, num_examples: int) -> Iter
 
 
 def open_dataset(store: Store) -> Dataset:
-    """The finished dataset at this place. ValueError if there is none, or if its manifest is not the one it was finished with."""
+    """The finished dataset at this place. ValueError if there is none, or its manifest is another than it was finished with."""
     try:
         description = msgspec.json.decode(store.get(DESCRIPTION))
     except FileNotFoundError:

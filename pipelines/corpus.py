@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +12,7 @@ import pyarrow.compute as pc
 import tyro
 
 from infra import corpus_manifest
-from infra.command_line import run
+from infra.command_line import TooManyRejects, run
 from infra.corpus_manifest import QUARANTINE, Corpus
 from infra.corpus_schema import ROLES, SCHEMA, nearest, validate
 from infra.storage import Store, open_store
@@ -24,13 +23,8 @@ from pipelines.formats.tree import AUDIO, Candidates, Options, Tree
 
 HOME = "data/corpora"
 UNKNOWN = "unknown"  # licence
-EXIT_REJECTS = 3
 BYTES_IN_PROCESS = 256 * 2**20  # 5 s; Ray takes as long to start
 QUARANTINE_COLUMNS = ["id", "path", "reason", "detail"]
-
-
-class TooManyRejects(ValueError):
-    """The files are bad: says how many, why and where they are named."""
 
 
 @dataclass(frozen=True)
@@ -250,11 +244,7 @@ def main(argv: list[str]) -> int:
     elif verb == "show":
         show(corpus_manifest.read(tyro.cli(Show, args=options, prog="pipelines.corpus show").corpus))
     elif verb == "build":
-        try:
-            build(tyro.cli(Build, args=options, prog="pipelines.corpus build"))
-        except TooManyRejects as error:
-            print(f"error: {error}", file=sys.stderr)
-            return EXIT_REJECTS
+        build(tyro.cli(Build, args=options, prog="pipelines.corpus build"))
     else:
         raise ValueError(f"no verb {verb!r}: {nearest(verb, ('build', 'show'))}")
     return 0

@@ -1,6 +1,5 @@
 """What a dataset will cost: `python -m pipelines.plan sr --hours 1000` measures a few examples here and multiplies."""
 
-import os
 import sys
 import time
 import tomllib
@@ -101,12 +100,9 @@ def read_prices(path: str) -> dict[str, Any]:
 def show(task: str, config: Plan, one: Measured, totals: dict[str, float], currency: str) -> None:
     """Print what was measured, then what follows from it."""
     speed = one.duration_s / one.cpu_s
-    print(
-        f"{task}, measured on {config.measure} examples of {one.duration_s:.1f} s on one core of this machine ({os.cpu_count()} CPUs):"
-    )
-    print(
-        f"  {one.cpu_s * 1e3:.1f} ms CPU, {one.num_bytes / 1e3:.0f} kB, {one.sources:.1f} sources an example; {speed:.0f} x real time a core"
-    )
+    print(f"{task}, {config.measure} examples of {one.duration_s:.1f} s measured on one core of this machine:")
+    kilobytes = one.num_bytes / 1e3
+    print(f"  {one.cpu_s * 1e3:.1f} ms CPU, {kilobytes:.0f} kB, {one.sources:.1f} sources an example; {speed:.0f} x real time")
     print(f"{config.hours:,.0f} hours on {config.nodes} nodes:")
     for name, value in totals.items():
         unit = f" {currency}" if name.startswith("cost") else ""

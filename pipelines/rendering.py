@@ -119,9 +119,10 @@ def pack(recipe: Recipe, index: int, attempt: int, scene: Any, example: Example)
         "attempt": attempt,
         "task": recipe.task,
         "sample_rate_hz": recipe.sample_rate_hz,
-        "num_samples": next(iter(audio.values())).shape[1],
+        "num_samples": audio["target" if "target" in audio else "input"].shape[1],
         "num_channels": next(iter(audio.values())).shape[0],
         "roles": list(audio),
+        "role_num_samples": [signal.shape[1] for signal in audio.values()],
         "sha256": _digest(members),
         "sources": [clip.id for clip in clips],
         "licences": sorted({clip.licence for clip in clips}),
@@ -157,7 +158,7 @@ Attempt = Callable[[int, int], Rendered]
 
 
 def make_shard(recipe: Recipe, shard: int, attempt: Attempt) -> tuple[bytes, ShardRows]:
-    """One shard with its rows. An index whose sources fail is drawn again, each failure with a reject row that names the source."""
+    """One shard with its rows. An index whose sources fail is drawn again, each failure a reject row that names them."""
     examples, rejects = [], []
     for index in recipe.indices(shard):
         rendered, failures = _settle(recipe, index, attempt)

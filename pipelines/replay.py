@@ -1,4 +1,4 @@
-"""Hear one example: `python -m pipelines.replay --out data/lass-0123456789ab --key lass-s0-00000007` writes its audio and labels."""
+"""Hear one example: `python -m pipelines.replay --out data --key lass-s0-00000007` writes its audio and labels."""
 
 import difflib
 import json

@@ -1,6 +1,5 @@
 """The Ray side of simulate: one task is one shard, bounded in flight, retried, and taken apart where it kills its worker."""
 
-import sys
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +9,7 @@ from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, Worker
 from tqdm import tqdm
 
 from infra import cluster
+from infra.command_line import ShardsFailed, TooManyRejects
 from infra.dataset import commit_shard, shard_name
 from infra.storage import open_store
 from pipelines.rendering import Isolated, Recipe, loader, make_shard, render
@@ -17,10 +17,6 @@ from simulation.bank import Bank
 
 RETRIES = 3  # of a worker that died, or of a store that could not be reached
 FEWEST_REJECTS = 5  # that say anything about a corpus
-
-
-class TooManyRejects(Exception):
-    """The inputs are bad: says which and how many."""
 
 
 @dataclass(frozen=True)
@@ -102,14 +98,14 @@ def _hold_to_limit(tally: Tally, limit: float) -> None:
         return
     worst = "\n".join(f"  {row['path']}: {row['reason']}: {row['detail']}" for row in tally.rejects[:5])
     raise TooManyRejects(
-        f"{rejected} of {tally.examples + rejected} draws had to be thrown away, more than --max-reject-share {limit}:\n{worst}\n"
-        "Check the corpus (`make corpus` names such files), or raise the limit; committed shards stay, a rerun goes on."
+        f"{rejected} of {tally.examples + rejected} draws had to be thrown away, more than --max-reject-share {limit}:\n{worst}"
+        "\nCheck the corpus (`make corpus` names such files), or raise the limit; committed shards stay, a rerun goes on."
     )
 
 
-def report(tally: Tally, asked: int) -> None:
-    """Name failed shards on stderr."""
-    print(*tally.failures[:20], sep="\n", file=sys.stderr)
-    print(
-        f"{len(tally.failures)} of {asked} shards failed; the others are committed, a rerun tries these again", file=sys.stderr
-    )
+def settle(tally: Tally, asked: int) -> None:
+    """ShardsFailed that names the failed shards, if there are any."""
+    if tally.failures:
+        named = "\n  ".join(tally.failures[:20])
+        count = len(tally.failures)
+        raise ShardsFailed(f"{count} of {asked} shards failed; the others are committed, a rerun tries these again\n  {named}")

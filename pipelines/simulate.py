@@ -1,23 +1,21 @@
 """Simulate the data of a task: `python -m pipelines.simulate lass --corpus ../corpus --count 1000`."""
 
 import dataclasses
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-from infra.corpus_manifest import Corpus
-
 from infra import cluster, versions
 from infra.command_line import Choice, parse, run
 from infra.config import fingerprint, to_json
+from infra.corpus_manifest import Corpus
 from infra.dataset import DESCRIPTION, RUN, Dataset, committed, dataset_id, finish, gather, open_dataset, shard_name, shards_of
 from infra.shards import encode_json
 from infra.storage import Store, open_store
 from pipelines import corpus as corpora
 from pipelines.rendering import Recipe, scene_of
-from pipelines.shard_job import Job, TooManyRejects, make_shards, report
+from pipelines.shard_job import Job, make_shards, settle
 from pipelines.verify import Verify, verify
 from simulation.bank import Bank
 from simulation.registry import configurations
@@ -26,7 +24,6 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ("simulation", "pipelines/rendering.py", "infra/shards.py")  # what the bytes of an example come from
 LIBRARIES = ("numpy", "scipy", "soxr", "soundfile", "pyroomacoustics", "audiomentations", "msgspec")
-EXIT_REJECTS, EXIT_FAILED = 3, 4
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ def simulate(config: Simulate, task: str) -> Dataset:
 
 
 def bank_of(corpus: Corpus, recipe: Recipe) -> Bank:
-    """The part of the corpus that the recipe draws from. ValueError if it cannot serve the task, within a second and without Ray."""
+    """The part of the corpus that the recipe draws from. ValueError, before Ray starts, if it cannot serve the task."""
     bank = Bank(corpus.of_split(recipe.split), recipe.sample_rate_hz, recipe.min_source_rate_hz)
     try:
         for index in range(recipe.first, recipe.first + min(recipe.count, 16)):
@@ -123,18 +120,12 @@ def described_by(recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
 
 
 def make_missing(config: Simulate, job: Job, shards: list[int]) -> None:
-    """Start Ray and make these shards; exits with code 3 for too many rejects, 4 for failed shards."""
+    """Start Ray and make these shards; TooManyRejects, ShardsFailed."""
     if not shards:
         return
     cluster.start(config.workers)
-    try:
-        tally = make_shards(job, shards if config.order == "forward" else shards[::-1], config.max_reject_share)
-    except TooManyRejects as error:
-        print(f"simulate: {error}", file=sys.stderr)
-        sys.exit(EXIT_REJECTS)
-    if tally.failures:
-        report(tally, len(shards))
-        sys.exit(EXIT_FAILED)
+    tally = make_shards(job, shards if config.order == "forward" else shards[::-1], config.max_reject_share)
+    settle(tally, len(shards))
     print(f"{tally.examples} examples at {tally.times_real_time():.0f} x real time")
 
 
@@ -167,8 +158,9 @@ def main(argv: list[str]) -> int:
     totals, url = dataset.description["totals"], dataset.store.url
     took = time.monotonic() - started
     key = dataset.manifest["key"][0].as_py()
+    megabytes = totals["num_bytes"] / 1e6
     print(
-        f"\n{totals['examples']} examples of {task}, {totals['hours']:.2f} hours, {totals['num_bytes'] / 1e6:.0f} MB in {took:.0f} s"
+        f"\n{totals['examples']} examples of {task}, {totals['hours']:.2f} hours, {megabytes:.0f} MB in {took:.0f} s"
         f"\n  where   {url}  ({totals['shards']} shards, manifest.parquet, dataset.json)"
         f"\n  listen  make replay OUT={url} KEY={key}"
         f"\n  check   make verify OUT={url}"

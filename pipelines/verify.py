@@ -1,4 +1,4 @@
-"""Check datasets from their shards alone: `python -m pipelines.verify --out data/lass-0123456789ab`. Exit code 6 names the culprits."""
+"""Check datasets from their shards alone: `python -m pipelines.verify --out data`. Exit code 6, with the culprits named."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ from simulation.mixing import residual_db
 from simulation.registry import task
 
 EXIT_BAD = 6
-COLUMNS = ["key", "shard", "shard_sha256", "roles", "num_samples", "sample_rate_hz"]
+COLUMNS = ["key", "shard", "shard_sha256", "roles", "role_num_samples", "sample_rate_hz"]
 FEW_EXAMPLES = 1000  # fewer than this are checked before Ray would have started
 
 
@@ -62,9 +62,10 @@ def verify(config: Verify) -> int:
         dataset = open_dataset(store)
         found = check_dataset(dataset, config)
         wrong += [f"{store.url}: {line}" for line in found]
-        again = min(config.rerender, dataset.manifest.num_rows)
+        shards, examples = len(dataset.shards()), dataset.manifest.num_rows
+        again = min(config.rerender, examples)
         print(
-            f"verify {store.url}: {len(dataset.shards())} shards, {dataset.manifest.num_rows} examples: hashes, counts, members, labels;"
+            f"verify {store.url}: {shards} shards, {examples} examples: hashes, counts, members, labels;"
             f" {again} rendered again: {'all well' if not found else f'{len(found)} WRONG'}"
         )
     print(*wrong[:50], sep="\n", file=sys.stderr, end="\n" if wrong else "")
@@ -101,9 +102,7 @@ def _corpus_root(dataset: Dataset, location: str) -> str:
     corpus = corpora.resolve(location)
     wanted = dataset.description["parents"]["corpus"]["id"]
     if corpus.id != wanted:
-        raise ValueError(
-            f"corpus {location} is now {corpus.id[:12]}, the dataset was made from {wanted[:12]}: give the old one, or --rerender 0"
-        )
+        raise ValueError(f"corpus {location} is now {corpus.id[:12]}, made from {wanted[:12]}: give that one, or --rerender 0")
     return corpus.root
 
 
@@ -137,11 +136,12 @@ def _check_sample(sample: Sample, row: Any) -> list[str]:
     wrong = []
     if list(audio) != list(row["roles"]):
         wrong.append(f"holds {', '.join(audio)}, manifest says {', '.join(row['roles'])}")
+    stated = dict(zip(row["roles"], row["role_num_samples"]))
     for role, (samples, sample_rate_hz) in audio.items():
         if sample_rate_hz != row["sample_rate_hz"]:
             wrong.append(f"{role}: {sample_rate_hz} Hz, manifest says {row['sample_rate_hz']} Hz")
-        if role != "reference" and samples.shape[1] != row["num_samples"]:
-            wrong.append(f"{role}: {samples.shape[1]} samples, manifest says {row['num_samples']}")
+        if samples.shape[1] != stated.get(role, samples.shape[1]):
+            wrong.append(f"{role}: {samples.shape[1]} samples, manifest says {stated[role]}")
     wrong += disagreements(record["requested"], record["measured"])
     parts = record["mixture_parts"]
     if parts and all(part in audio for part in parts):

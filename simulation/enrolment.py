@@ -9,7 +9,7 @@ import numpy as np
 from simulation.bank import Bank
 from simulation.example import Clip, Load, SourceError
 from simulation.levels import amplitude, db, from_int16, joint_gain, round_gain, to_int16
-from simulation.mixing import activity, summed, tiled
+from simulation.mixing import LOWER_DB, TRIES, activity, just_missed, summed, tiled
 from simulation.reverberation import reverberate
 from simulation.rooms import AnyRoom, RoomRange
 from simulation.seeds import Rng, chance, integer, uniform
@@ -83,29 +83,39 @@ def enrol(enrolment: Enrolment, load: Load, sample_rate_hz: int) -> Enrolled:
     """The enrolment as audio, as long as its clip. SourceError for a clip without an active frame."""
     dry = load(enrolment.clip)
     room = reverberate([dry], enrolment.room, "reverberant", load, sample_rate_hz)
-    voice = room.sources[0].wet
     level = amplitude(enrolment.level_db)
-    voice = voice * _factor(enrolment.clip, voice, level, sample_rate_hz)
+    voice = _at(level, enrolment.clip, room.sources[0].wet, sample_rate_hz)
+    requested, measured = dict(room.requested), dict(room.measured)
     if enrolment.noise is None:
-        requested, measured = room.requested, room.measured
         audio = to_int16(voice * np.float32(joint_gain([voice])))
     else:
         noise = tiled(load(enrolment.noise), voice.shape[1], sample_rate_hz)
-        noise = noise * _factor(enrolment.noise, noise, level * amplitude(-enrolment.snr_db), sample_rate_hz)
-        gain = np.float32(joint_gain([voice, noise, voice + noise]))
-        parts = [to_int16(part * gain) for part in (voice, noise)]
-        said, added = (activity(from_int16(part), sample_rate_hz).power for part in parts)
-        requested = room.requested | {"snr_db": enrolment.snr_db}
-        measured = room.measured | {"snr_db": db(said / added) if added else 200.0}
-        audio = summed(parts)
+        noise = _at(level, enrolment.noise, noise, sample_rate_hz)
+        audio, measured["snr_db"] = _noisy(voice, noise, enrolment.snr_db, sample_rate_hz)
+        requested["snr_db"] = enrolment.snr_db
     requested, measured = ({f"enrolment_{name}": value for name, value in labels.items()} for labels in (requested, measured))
     return Enrolled(audio, requested, measured)
 
 
-def _factor(clip: Clip, audio: np.ndarray, level: float, sample_rate_hz: int) -> np.float32:
-    """What brings the clip's audio to this active level, a root mean square."""
+def _at(level: float, clip: Clip, audio: np.ndarray, sample_rate_hz: int) -> np.ndarray:
+    """The clip's audio at this active level, a root mean square."""
     power = activity(audio, sample_rate_hz).power
     if not power:
         detail = f"no active frame in {clip.num_frames} from {clip.start_frame} on"
         raise SourceError(clip.id, clip.path, "silent", detail)
-    return np.float32(round_gain(level / math.sqrt(power)))
+    return audio * np.float32(round_gain(level / math.sqrt(power)))
+
+
+def _noisy(voice: np.ndarray, noise: np.ndarray, snr_db: float, sample_rate_hz: int) -> tuple[np.ndarray, float]:
+    """Voice and noise of one level as int16 at this SNR, and the SNR found in it."""
+    aim_db = snr_db
+    for attempt in range(TRIES):
+        below = noise * np.float32(amplitude(-aim_db))
+        gain = np.float32(joint_gain([voice, below, voice + below]) * amplitude(-attempt * LOWER_DB))
+        parts = [to_int16(part * gain) for part in (voice, below)]
+        said, added = (activity(from_int16(part), sample_rate_hz).power for part in parts)
+        found_db = db(said / added) if added else 200.0
+        if not just_missed([snr_db - found_db]):
+            break
+        aim_db += snr_db - found_db
+    return summed(parts), found_db

@@ -45,5 +45,5 @@ def disagreements(requested: dict[str, float], measured: dict[str, float]) -> li
             found.append(f"{label}: {wanted} requested, {measured[label]} measured")
     residual = measured.get("stem_residual_db")
     if residual is not None and residual > RESIDUAL_LIMIT_DB:
-        found.append(f"stem_residual_db: {residual}, at most {RESIDUAL_LIMIT_DB} allowed: the mixture is not the sum of its stems")
+        found.append(f"stem_residual_db: {residual}, above {RESIDUAL_LIMIT_DB}: the mixture is not the sum of its stems")
     return found

@@ -31,7 +31,9 @@ class Reverberated:
     measured: dict[str, float]
 
 
-def reverberate(dry: list[np.ndarray], room: AnyRoom | None, target: TargetKind, load: Load, sample_rate_hz: int) -> Reverberated:
+def reverberate(
+    dry: list[np.ndarray], room: AnyRoom | None, target: TargetKind, load: Load, sample_rate_hz: int
+) -> Reverberated:
     """Convolve each dry `(1, samples)` signal with its own response of the room; without a room they pass as they are."""
     if room is None:
         return Reverberated([Heard(audio, audio) for audio in dry], {}, {})

@@ -15,9 +15,9 @@ from simulation.bank import Bank
 from simulation.degradation import Degradations, Effect, apply
 from simulation.example import Clip, Load, SourceError
 from simulation.levels import PEAK_LIMIT, amplitude, db, from_int16, joint_gain, round_gain, to_int16
-from simulation.mixing import Activity, activity, lag_samples, peak, summed, tiled, total
+from simulation.mixing import LOWER_DB, TRIES, Activity, activity, just_missed, lag_samples, peak, summed, tiled, total
 from simulation.overlap import extent, overlap_share
-from simulation.reverberation import TargetKind, reverberate
+from simulation.reverberation import Reverberated, TargetKind, reverberate
 from simulation.rooms import AnyRoom, MeasuredRoom, RoomRange
 from simulation.seeds import Rng, chance, uniform
 
@@ -117,6 +117,18 @@ class Mix(msgspec.Struct, frozen=True, omit_defaults=True):
     snr_db: float = 0.0
     effects: tuple[Effect, ...] = ()
 
+    def ratios(self) -> dict[str, float]:
+        """The labels of the levels asked for: `sir_db`, or `sir1_db`, `sir2_db` of several, and `snr_db`."""
+        several = len(self.sir_db) > 1
+        sirs = {f"sir{number}_db" if several else "sir_db": value for number, value in enumerate(self.sir_db, 1)}
+        return sirs | ({"snr_db": self.snr_db} if self.noise else {})
+
+    def shifted(self, by_db: list[float]) -> "Mix":
+        """The same, a little lower, with its ratios changed by so much, in their order."""
+        changed = [value + change for value, change in zip(self.ratios().values(), by_db, strict=True)]
+        sir_db, snr_db = tuple(changed[: len(self.sir_db)]), sum(changed[len(self.sir_db) :])
+        return msgspec.structs.replace(self, level_db=self.level_db - LOWER_DB, sir_db=sir_db, snr_db=snr_db)
+
 
 @dataclass(frozen=True)
 class Mixture:
@@ -140,28 +152,43 @@ def mixed(mix: Mix, clips: Sequence[Clip], dry: list[np.ndarray], load: Load) ->
 
     SourceError for a clip without an active frame.
     """
-    rate, whole = mix.sample_rate_hz, mix.target == "reverberant"
-    spoken = [_audible(clip, activity(audio, rate)) for clip, audio in zip(clips, dry, strict=True)]
-    room = reverberate(dry, mix.room, mix.target, load, rate)
-    gains = _gains(mix, [activity(source.wet, rate) for source in room.sources] if mix.room else spoken)
+    spoken = [_audible(clip, activity(audio, mix.sample_rate_hz)) for clip, audio in zip(clips, dry, strict=True)]
+    room = reverberate(dry, mix.room, mix.target, load, mix.sample_rate_hz)
+    heard = [activity(source.wet, mix.sample_rate_hz) for source in room.sources] if mix.room else spoken
+    requested = mix.ratios()
+    aim = mix
+    for _ in range(TRIES):
+        mixture = _mixed(aim, dry, room, heard, load)
+        misses = [wanted_db - mixture.measured[name] for name, wanted_db in requested.items()]
+        if not just_missed(misses):
+            break
+        aim = aim.shifted(misses)
+    requested |= mixture.requested | room.requested
+    measured = mixture.measured | room.measured | {"overlap_share": overlap_share([extent(found.frames) for found in spoken])}
+    return replace(mixture, requested=requested, measured=measured)
+
+
+def _mixed(mix: Mix, dry: list[np.ndarray], room: Reverberated, heard: list[Activity], load: Load) -> Mixture:
+    """The voices as heard in the room, brought to their levels, with noise and channel, and what is found in the result."""
+    whole = mix.target == "reverberant"
+    gains = _gains(mix, heard)
     voices = [source.wet * gain for source, gain in zip(room.sources, gains)]
     targets = voices if whole else [source.target * gain for source, gain in zip(room.sources, gains)]
     said = total(voices)
     noise = _noise(mix, said, load)
     mixture = total([said, *noise])
-    damaged, channel = apply(mix.effects, mixture, rate)
-    gain = _common_gain([*voices, *noise], [] if whole else targets, [damaged] if mix.effects else [])
-    lags = [delay_samples(damaged, mixture, rate)] if mix.effects else []
+    damaged, channel = apply(mix.effects, mixture, mix.sample_rate_hz)
+    lags = [delay_samples(damaged, mixture, mix.sample_rate_hz)] if mix.effects else []
     if not whole:  # among reflections louder than the direct path no correlation finds that: it is the dry voice, though
         lags.append(lag_samples(targets[0], dry[0] if mix.target == "direct" else voices[0]))
+    gain = _common_gain([*voices, *noise], [] if whole else targets, [damaged] if mix.effects else [])
     voices, noise = _stored(voices, gain), _stored(noise, gain)
     targets = voices if whole else _stored(targets, gain)
-    requested, measured = _ratios(mix, voices, noise)
-    requested |= room.requested | channel.requested | {"lag_samples": 0}
-    measured |= room.measured | channel.measured | {"lag_samples": max(lags, key=abs, default=0)}
-    measured["overlap_share"] = overlap_share([extent(found.frames) for found in spoken])
-    heard = _stored([damaged], gain)[0] if mix.effects else summed(voices + noise)
-    return Mixture(heard, voices, targets, whole, noise[0] if noise else None, requested, measured)
+    measured = dict(zip(mix.ratios(), _ratios_db(voices, noise, mix.sample_rate_hz), strict=True))
+    measured |= channel.measured | {"lag_samples": max(lags, key=abs, default=0)}
+    final = _stored([damaged], gain)[0] if mix.effects else summed(voices + noise)
+    requested = channel.requested | {"lag_samples": 0}
+    return Mixture(final, voices, targets, whole, noise[0] if noise else None, requested, measured)
 
 
 def _audible(clip: Clip, found: Activity) -> Activity:
@@ -206,18 +233,14 @@ def _stored(signals: list[np.ndarray], gain: float) -> list[np.ndarray]:
     return [to_int16(audio if gain == 1 else audio * np.float32(gain)) for audio in signals]
 
 
-def _ratios(mix: Mix, voices: list[np.ndarray], noise: list[np.ndarray]) -> tuple[dict[str, float], dict[str, float]]:
-    """SIR (`sir_db`, or `sir1_db`, `sir2_db` of several) and SNR, requested and as found in what is stored."""
-    rate = mix.sample_rate_hz
-    first, *others = (activity(from_int16(voice), rate).power for voice in voices)
-    names = ["sir_db"] if len(others) == 1 else [f"sir{number}_db" for number in range(1, len(others) + 1)]
-    requested = dict(zip(names, mix.sir_db, strict=True))
-    measured = {name: _ratio_db(first, other) for name, other in zip(names, others, strict=True)}
+def _ratios_db(voices: list[np.ndarray], noise: list[np.ndarray], sample_rate_hz: int) -> list[float]:
+    """SIRs and SNR as found in what is stored, in the order of Mix.ratios."""
+    first, *others = (activity(from_int16(voice), sample_rate_hz).power for voice in voices)
+    found = [_ratio_db(first, other) for other in others]
     for background in noise:
-        said = activity(from_int16(summed(voices)), rate).power
-        requested["snr_db"] = mix.snr_db
-        measured["snr_db"] = _ratio_db(said, activity(from_int16(background), rate).power)
-    return requested, measured
+        said = activity(from_int16(summed(voices)), sample_rate_hz).power
+        found.append(_ratio_db(said, activity(from_int16(background), sample_rate_hz).power))
+    return found
 
 
 def _ratio_db(power: float, other: float) -> float:

@@ -54,7 +54,7 @@ def render(scene: Scene, load: Load) -> Example:
     mixture = mixed(mix, [voice.clip for voice in scene.voices], dry, load)
     target = mixture.targets[0]
     stems = {} if mixture.whole else {"speech": mixture.voices[0]}
-    stems |= {"interference": voice for voice in mixture.voices[1:]}
+    stems |= dict(zip(("interference",), mixture.voices[1:], strict=False))
     stems |= {} if mixture.noise is None else {"noise": mixture.noise}
     parts = {"target": target} | stems if mixture.whole else stems
     found = activity(from_int16(target), mix.sample_rate_hz)

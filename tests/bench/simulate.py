@@ -126,7 +126,9 @@ def bench_ray(config: Bench, out: str) -> dict[str, float]:
     late = replace(recipe, first=10_000, count=64)
     early = replace(recipe, count=64)
     for name, part in (("first_64_ms", early), ("after_10000_ms", late)):
-        found[name] = min(cpu_ms(lambda part=part: make_shard(part, 0, partial(render, part, bank, load))) / 64 for _ in range(3))
+        found[name] = min(
+            cpu_ms(lambda part=part: make_shard(part, 0, partial(render, part, bank, load))) / 64 for _ in range(3)
+        )
     return found
 
 
@@ -147,7 +149,10 @@ def main(argv: list[str]) -> None:
                     continue
                 cells = " | ".join(f"{row[f'{part}_ms']:.2f}" for part in names)
                 yes = "yes" if stems else "no"
-                print(f"| {name} | {sample_rate_hz} | {yes} | {cells} | {row['times_real_time']:.0f} | {row['floor_x']:.0f} |", flush=True)
+                print(
+                    f"| {name} | {sample_rate_hz} | {yes} | {cells} | {row['times_real_time']:.0f} | {row['floor_x']:.0f} |",
+                    flush=True,
+                )
     os.sched_setaffinity(0, cores)
     if config.ray:
         import tempfile

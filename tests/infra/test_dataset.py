@@ -1,5 +1,6 @@
 import hashlib
 
+import msgspec
 import pytest
 
 from infra.dataset import (
@@ -47,9 +48,19 @@ def test_a_dataset_comes_back_as_it_was_made(tmp_path):
     assert totals.hours == pytest.approx(9 / 3600)
     assert len(totals.rejects) == 3
     for row in dataset.shards().itertuples():
-        assert [s.key for s in read_shard(store, row.shard, row.shard_sha256, row.num_examples)][0].startswith("k-")
+        assert next(s.key for s in read_shard(store, row.shard, row.shard_sha256, row.num_examples)).startswith("k-")
     assert [found.url for found in find_datasets(open_store(str(tmp_path)))] == [store.url]
     assert [found.url for found in find_datasets(store)] == [store.url]
+
+
+def test_a_label_that_the_first_example_lacks_is_in_the_manifest(tmp_path):
+    store = open_store(str(tmp_path / "d"))
+    data, made = shard_of(0)
+    last = made.examples[-1] | {"measured_rt60_s": 0.3, "text_caption": "rain"}
+    commit_shard(store, shard_name(0), data, msgspec.structs.replace(made, examples=[*made.examples[:-1], last]))
+    table = gather(store, [shard_name(0)]).table
+    assert table["measured_rt60_s"].to_pylist() == [None, None, 0.3]
+    assert table["text_caption"].to_pylist() == [None, None, "rain"]
 
 
 def test_the_order_of_commits_does_not_show(tmp_path):

@@ -23,7 +23,12 @@ from simulation.registry import task
 
 ROOT = Path(__file__).parents[2]
 RATE_HZ = 16000
-EVENTS = {"dog": "A dog barks twice.", "rain": "Rain falls on a roof.", "bell": "A church bell rings.", "engine": "An engine idles."}
+EVENTS = {
+    "dog": "A dog barks twice.",
+    "rain": "Rain falls on a roof.",
+    "bell": "A church bell rings.",
+    "engine": "An engine idles.",
+}
 
 
 def voice(seed: int, pitch_hz: float, seconds: float = 3.0) -> np.ndarray:
@@ -61,7 +66,9 @@ def write_corpus(folder: Path) -> Path:
             labels = json.dumps({"category": label, "label": label})
             group = f"{label}{take}"
             add(f"event/{label}{take}", sound, role="event", group=group, label=label, caption=caption, labels=labels)
-    corpus_manifest.write(pa.Table.from_pylist([{"text": "", "speaker": "", "caption": "", "labels": ""} | row for row in rows]), str(folder))
+    corpus_manifest.write(
+        pa.Table.from_pylist([{"text": "", "speaker": "", "caption": "", "labels": ""} | row for row in rows]), str(folder)
+    )
     return folder
 
 

@@ -98,7 +98,8 @@ def test_too_many_rejects_stop_the_build_before_the_manifest(root, tmp_path):
         build(config)
     assert not (tmp_path / "out/manifest.parquet").exists()
     assert len(quarantined(tmp_path / "out")) == 3
-    assert main(["build", "--root", str(root), "--out", str(tmp_path / "out"), "--workers", "0"]) == 3
+    with pytest.raises(TooManyRejects):
+        main(["build", "--root", str(root), "--out", str(tmp_path / "out"), "--workers", "0"])
     assert (
         main(["build", "--root", str(root), "--out", str(tmp_path / "out"), "--workers", "0", "--max-reject-share", "0.2"]) == 0
     )

@@ -14,8 +14,8 @@ RATE_HZ = 16000
 
 
 def recipe(**changes) -> Recipe:
-    values = dict(task="sr", config=task("sr").Config(duration_s=2.0), seed=0, count=6, first=0, sample_rate_hz=RATE_HZ)
-    values |= dict(examples_per_shard=4, stems=True, split="train", min_source_rate_hz=0, gate="fail")
+    values = {"task": "sr", "config": task("sr").Config(duration_s=2.0), "sample_rate_hz": RATE_HZ, "min_source_rate_hz": 0}
+    values |= {"seed": 0, "count": 6, "first": 0, "examples_per_shard": 4, "stems": True, "split": "train", "gate": "fail"}
     return Recipe(**(values | changes))
 
 

@@ -99,7 +99,9 @@ def test_the_saved_configuration_makes_the_same_data_elsewhere(first_run, undist
     assert saved["task"] == "sr"
     assert saved["config"]["task"]["duration_s"] == 1.0
     assert saved["config"]["corpus"] == str(corpus)
-    code, output = finished(command("pipelines.simulate", "--config", first_run / "run.json", "--out", tmp_path, "--workers", 2))
+    code, output = finished(
+        command("pipelines.simulate", "--config", first_run / "run.json", "--out", tmp_path, "--workers", 2)
+    )
     assert code == 0, output
     assert contents(dataset_in(tmp_path)) == undisturbed
 
@@ -150,7 +152,8 @@ def test_an_example_that_kills_its_worker_is_found_and_named(corpus, tmp_path):
     (extra / "tasks").mkdir(parents=True)
     (extra / "tasks" / "crashing.py").write_text(CRASHING)
     (extra / "sitecustomize.py").write_text(
-        f"import sys; sys.path.append({os.getcwd()!r})\nimport simulation.tasks\nsimulation.tasks.__path__.append({str(extra / 'tasks')!r})\n"
+        f"import sys; sys.path.append({os.getcwd()!r})\nimport simulation.tasks\n"
+        f"simulation.tasks.__path__.append({str(extra / 'tasks')!r})\n"
     )
     environment = {"PYTHONPATH": str(extra), "RAY_task_retry_delay_ms": "0"}
     out = tmp_path / "out"

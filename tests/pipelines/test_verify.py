@@ -21,12 +21,7 @@ from infra.dataset import (
     shards_of,
 )
 from infra.shards import decode_flac, encode_flac, encode_json
-from infra.storage import open_store
-from pipelines import corpus as corpora
-from pipelines.rendering import loader, make_shard, render
-from pipelines.simulate import Simulate, bank_of, described_by
 from pipelines.verify import Verify, verify
-from simulation.registry import task
 
 
 def test_a_sound_dataset_passes(dataset, capsys):
@@ -126,7 +121,7 @@ def test_another_corpus_is_refused_for_rendering_again(dataset, own_corpus):
     (own_corpus / "manifest.parquet").unlink()
     half = corpus_manifest.read(json.loads(dataset.get(RUN))["config"]["corpus"])
     corpus_manifest.write(half.table.slice(0, half.table.num_rows - 1), str(own_corpus))
-    with pytest.raises(ValueError, match="the dataset was made from"):
+    with pytest.raises(ValueError, match="give that one"):
         verify(Verify(out=dataset.url, corpus=str(own_corpus)))
 
 

@@ -8,7 +8,10 @@ from simulation.seeds import Rng
 
 def table(rows: list[dict]) -> pa.Table:
     blank = dict.fromkeys(("speaker", "group", "label", "text", "caption", "licence", "sha256"), "")
-    full = [{"id": f"c{n}", "path": f"c{n}.flac", "sample_rate_hz": 16000, "num_frames": 48000} | blank | row for n, row in enumerate(rows)]
+    full = [
+        {"id": f"c{n}", "path": f"c{n}.flac", "sample_rate_hz": 16000, "num_frames": 48000} | blank | row
+        for n, row in enumerate(rows)
+    ]
     return pa.Table.from_pylist(full)
 
 
@@ -72,7 +75,9 @@ def test_recordings_group_noise_and_a_file_without_one_is_its_own():
 
 def test_a_million_rows_cost_no_object_each():
     count = 10**6
-    columns = {name: pa.array([""]).take(pa.array(np.zeros(count, int))) for name in ("text", "caption", "label", "licence", "sha256")}
+    columns = {
+        name: pa.array([""]).take(pa.array(np.zeros(count, int))) for name in ("text", "caption", "label", "licence", "sha256")
+    }
     names = pa.array([f"s{n}" for n in range(1000)]).take(pa.array(np.arange(count) % 1000))
     big = pa.table(
         columns

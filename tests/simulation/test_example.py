@@ -5,8 +5,8 @@ from simulation.example import REASONS, Clip, SourceError
 
 
 def clip(**changes) -> Clip:
-    values = dict(id="a", path="a.flac", role="speech", sample_rate_hz=44100, start_frame=0, num_frames=44100)
-    return Clip(**(values | dict(licence="CC0", sha256="") | changes))
+    values = {"id": "a", "path": "a.flac", "role": "speech", "sample_rate_hz": 44100, "start_frame": 0, "num_frames": 44100}
+    return Clip(**(values | {"licence": "CC0", "sha256": ""} | changes))
 
 
 @pytest.mark.parametrize(("num_frames", "num_samples"), [(44100, 16000), (1, 1), (44101, 16001), (0, 0)])

@@ -46,7 +46,9 @@ def test_silence_has_no_active_frame_and_no_gain():
 @given(st.floats(-60, -10))
 @settings(max_examples=20)
 def test_at_level_sets_the_active_level(level_db):
-    assert levels.db(levels.active_power(levels.at_level(bursts(), level_db, RATE_HZ), RATE_HZ)) == pytest.approx(level_db, abs=0.01)
+    assert levels.db(levels.active_power(levels.at_level(bursts(), level_db, RATE_HZ), RATE_HZ)) == pytest.approx(
+        level_db, abs=0.01
+    )
 
 
 def test_the_joint_gain_limits_the_loudest_and_lifts_nothing():

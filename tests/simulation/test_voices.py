@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from simulation.effects.band_limit import BandLimitRange
-from simulation.example import SourceError
+from simulation.example import Clip, SourceError
 from simulation.labels import disagreements
 from simulation.levels import active_power, from_int16
 from simulation.rooms import MeasuredRoom, RoomRange
@@ -39,6 +39,18 @@ def test_labels_hold_for_any_number_of_voices_with_room_noise_and_channel(some_b
     for index in range(20):
         _, mixture = mixture_of(*some_bank, config, index, count=2 + index % 2)
         assert not disagreements(mixture.requested, mixture.measured)
+
+
+def test_a_ratio_holds_when_a_frame_is_active_before_rounding_to_16_bit_and_not_after():
+    clips = [Clip(name, name, "speech", RATE_HZ, 0, 3200, "CC0 1.0", "0" * 64) for name in "ab"]
+    mix = Mix(sample_rate_hz=RATE_HZ, num_samples=3200, level_db=-36.0, sir_db=(3.0,), target="reverberant")
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        voices = rng.normal(size=(2, 1, 10, 320))
+        voices /= np.sqrt(np.square(voices).mean(axis=-1, keepdims=True))
+        voices[:, :, 5] *= 10 ** ((-40 + rng.uniform(-0.004, 0.004, (2, 1, 1))) / 20)  # just about active
+        dry = list((0.1 * voices).reshape(2, 1, 3200).astype(np.float32))
+        assert mixed(mix, clips, dry, None).measured["sir_db"] == pytest.approx(3, abs=0.05)
 
 
 def test_the_first_voice_is_at_its_level_at_the_microphone(some_bank):

@@ -1,0 +1,207 @@
+"""The page of pipelines.listen: what it shows, as data; how numbers are worded; the HTML, by the template listen.html."""
+
+import base64
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from infra.shards import encode_flac
+from pipelines.outliers import Choice, Reason, label_names, misses, values_of
+from pipelines.pictures import frequency_ticks, histogram_svg, spectrogram_png
+from simulation.example import Clip
+from simulation.labels import RESIDUAL_LIMIT_DB, disagreements, tolerance_of
+from simulation.levels import active_power, db, from_int16
+
+UNITS = {"db": "dB", "s": "s", "hz": "Hz", "samples": "samples", "share": "%", "ms": "ms", "semitones": "semitones"}
+ACRONYMS = {"snr": "SNR", "sir": "SIR", "sdr": "SDR", "rt60": "RT60", "drr": "DRR", "dc": "DC", "f0": "F0", "erle": "ERLE"}
+ENDLESS_DB = 200.0  # what the labels say for the level of silence, and for a ratio to it
+EQUAL_LEVEL_DB = -26.0  # active level where "equal loudness" puts every role
+PEAK = 0.99
+
+
+@dataclass(frozen=True)
+class Role:
+    """One signal of an example, with everything that its player needs."""
+
+    name: str
+    audio: str  # data URI, FLAC
+    picture: str  # data URI, PNG
+    duration_s: float
+    level: str
+    peak: str
+    equal_gain: float  # to the level that all roles share under "equal loudness", without clipping
+    timeline: str  # roles of one time line are switched at the same position
+    ticks: list[tuple[str, float]]
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """A line of the table of requested against measured labels."""
+
+    name: str
+    requested: str
+    measured: str
+    limit: str  # empty for a label that is held to nothing
+    missed: bool
+
+
+@dataclass(frozen=True)
+class Card:
+    """One example."""
+
+    key: str
+    why: list[str]
+    random: bool
+    texts: dict[str, str]
+    roles: list[Role]
+    labels: list[LabelRow]
+    sources: list[Clip]
+    scene: str
+
+    def longest_s(self) -> float:
+        return max(role.duration_s for role in self.roles)
+
+    def num_bytes(self) -> int:
+        return sum(len(role.audio) + len(role.picture) for role in self.roles)
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A label over the whole manifest."""
+
+    name: str
+    svg: str  # empty where all values are the same
+    lowest: str
+    median: str
+    highest: str
+    note: str
+    num_missed: int
+
+
+@dataclass(frozen=True)
+class Section:
+    """One dataset."""
+
+    task: str
+    place: str
+    identity: str
+    facts: list[str]
+    licences: dict[str, int]
+    distributions: list[Distribution]
+    cards: list[Card]
+
+
+def page(sections: list[Section]) -> str:
+    """The whole HTML document; every text in it is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("listen.html").render(sections=sections)
+
+
+def role(name: str, audio: np.ndarray, sample_rate_hz: int) -> Role:
+    """The player of int16 `(channels, samples)`."""
+    signal = from_int16(audio)
+    level_db, peak = db(active_power(signal, sample_rate_hz)), float(np.abs(signal).max(initial=0.0))
+    return Role(
+        name,
+        _data_uri("audio/flac", encode_flac(audio, sample_rate_hz)),
+        _data_uri("image/png", spectrogram_png(audio, sample_rate_hz)),
+        audio.shape[1] / sample_rate_hz,
+        quantity("level_db", level_db),
+        quantity("peak_db", db(peak**2)),
+        round(min(10 ** ((EQUAL_LEVEL_DB - level_db) / 20), PEAK / peak), 4) if peak else 1.0,
+        name if name.startswith("reference") else "main",
+        frequency_ticks(sample_rate_hz),
+    )
+
+
+def _data_uri(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def label_rows(requested: dict[str, float], measured: dict[str, float]) -> list[LabelRow]:
+    """One line a label: those with a request first, each judged as the gate does."""
+    missed = {line.partition(":")[0] for line in disagreements(requested, measured)}
+    rows = []
+    for label in [*requested, *(label for label in measured if label not in requested)]:
+        values = (quantity(label, labels[label]) if label in labels else "" for labels in (requested, measured))
+        rows.append(LabelRow(label_name(label), *values, _limit(label, requested), label in missed))
+    return rows
+
+
+def _limit(label: str, requested: dict[str, float]) -> str:
+    if label == "stem_residual_db":
+        return f"≤ {quantity(label, RESIDUAL_LIMIT_DB)}"
+    tolerance = tolerance_of(label)
+    if label not in requested or not tolerance:
+        return ""
+    return "± " + quantity(label, tolerance.absolute + tolerance.relative * abs(requested[label]))
+
+
+def distribution(labels: pd.DataFrame, name: str, choices: list[Choice]) -> Distribution:
+    """How one label is spread, with marks where the chosen examples lie."""
+    measured, requested = values_of(labels, f"measured_{name}"), values_of(labels, f"requested_{name}")
+    shown = measured if np.isfinite(measured).any() else requested
+    present = shown[~np.isnan(shown)]
+    drawn, asked = _drawable(name, measured), _drawable(name, requested)
+    spread = np.unique(np.concatenate([drawn, asked]))
+    marks = _drawable(name, shown[[choice.row for choice in choices]]).tolist()
+    quartiles = [quantity(name, float(value)) for value in (present.min(), np.median(present), present.max())]
+    num_endless = len(present) - len(_drawable(name, shown))
+    note = f"{len(present):,} of {len(labels):,}" if len(present) < len(labels) else ""
+    note += (", " if note else "") + f"{num_endless:,} at ±∞" if num_endless and len(spread) > 1 else ""
+    svg = histogram_svg(drawn, asked, marks) if len(spread) > 1 else ""
+    return Distribution(label_name(name), svg, *quartiles, note, int((misses(labels, name) > 0).sum()))
+
+
+def _drawable(name: str, values: np.ndarray) -> np.ndarray:
+    """Values that fit on an axis: neither absent nor the level of silence."""
+    return values[np.isfinite(values) & ~(name.endswith("_db") & (np.abs(values) >= ENDLESS_DB))]
+
+
+def distributions(labels: pd.DataFrame, choices: list[Choice]) -> list[Distribution]:
+    """Every label of the manifest, those that vary first."""
+    found = [distribution(labels, name, choices) for name in label_names(labels)]
+    return sorted(found, key=lambda entry: not entry.svg)
+
+
+def sentence(reason: Reason) -> str:
+    """Why an example was chosen."""
+    name, usual = label_name(reason.label), quantity(reason.label, reason.usual)
+    found = "not measured" if math.isnan(reason.value) else quantity(reason.label, reason.value)
+    if reason.kind == "miss":
+        return f"{name} misses its request: {usual} asked, {found}"
+    return f"{reason.kind} {name}: {found} (median {usual})"
+
+
+def label_name(label: str) -> str:
+    """`enrolment_snr_db` -> "enrolment SNR"."""
+    words = label.split("_")
+    words = words[:-1] if words[-1] in UNITS and len(words) > 1 else words
+    return " ".join(_acronym(word) for word in words)
+
+
+def _acronym(word: str) -> str:
+    stem = word.rstrip("0123456789")
+    return ACRONYMS.get(word) or (ACRONYMS[stem] + " " + word[len(stem) :] if stem in ACRONYMS else word)
+
+
+def quantity(label: str, value: float) -> str:
+    """A label's value with its unit: ("snr_db", -4.9) -> "−4.9 dB"."""
+    unit = UNITS.get(label.rpartition("_")[2], "")
+    if unit == "dB" and abs(value) >= ENDLESS_DB:
+        return ("−" if value < 0 else "") + "∞ dB"
+    value = 100 * value if unit == "%" else value
+    digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 2
+    number = f"{value:,.{digits}f}"
+    number = number.rstrip("0").rstrip(".") if "." in number else number
+    return f"{'0' if number == '-0' else number.replace('-', '−')} {unit}".rstrip()
