@@ -78,7 +78,7 @@ class Found:
 
 
 Check = Callable[[bytes, Stated], Found]
-Batch = Callable[[dict[str, list]], pa.Table]  # STATED columns -> FOUND rows
+Batch = Callable[[dict[str, list]], pa.Table]  # columns of many files -> a row each: FOUND, and more columns if need be
 Place = tuple[int, int]  # first row, number of rows
 
 
@@ -156,12 +156,14 @@ def check_batch(url: str, columns: dict[str, list], check: Check = check) -> pa.
     """Check the files of STATED columns below `url`: FOUND rows in the same order. StorageError if the store fails."""
     store = open_store(url)
     rows = zip(*(columns[name] for name in STATED.names))
-    return pa.Table.from_pylist([_check_file(store, path, Stated(*stated), check) for path, *stated in rows], schema=FOUND)
+    found = [look_at(store, path, lambda data, told=told: vars(check(data, Stated(*told)))) for path, *told in rows]
+    return pa.Table.from_pylist(found, schema=FOUND)
 
 
-def _check_file(store: Store, path: str, stated: Stated, check: Check) -> dict:
+def look_at(store: Store, path: str, look: Callable[[bytes], dict]) -> dict:
+    """What `look` finds in the file's bytes, or the row of a rejected file. StorageError if the store fails."""
     try:
-        return vars(check(store.get(path), stated)) | {"reason": "", "detail": ""}
+        return look(store.get(path)) | {"reason": "", "detail": ""}
     except Reject as reject:
         return _rejected(reject.reason, reject.detail)
     except FileNotFoundError as error:
@@ -178,19 +180,25 @@ def _rejected(reason: str, detail: str) -> dict:
 
 
 def check_all(url: str, rows: pa.Table, workers: int | None = None, check: Check = check) -> pa.Table:
-    """FOUND rows for STATED rows, in their order, with a progress bar.
-
-    `workers` 0 checks in this process, None on all of Ray's CPUs. StorageError if the store fails.
-    """
+    """FOUND rows for STATED rows, in their order, with a progress bar. `workers` as of `in_batches`."""
     assert rows.schema.equals(STATED), rows.schema
+    return in_batches(partial(check_batch, url, check=check), rows, FOUND, workers=workers, title="check")
+
+
+def in_batches(batch: Batch, rows: pa.Table, schema: pa.Schema, *, workers: int | None, title: str) -> pa.Table:
+    """The rows of `schema` that `batch` makes of `rows`, in their order, with a progress bar.
+
+    `workers` 0 works in this process, None on all of Ray's CPUs. A row that kills its worker at every try is rejected as
+    `crash`, its columns beyond FOUND null. StorageError if a store fails.
+    """
     places = [(start, min(FILES_PER_TASK, rows.num_rows - start)) for start in range(0, rows.num_rows, FILES_PER_TASK)]
-    batches = _in_process if workers == 0 else partial(_on_ray, workers)
+    batches = _in_process if workers == 0 else partial(_on_ray, workers, schema)
     found: dict[int, pa.Table] = {}
-    with tqdm(total=rows.num_rows, unit="file", desc="check", dynamic_ncols=True, mininterval=0.5) as bar:
-        for (start, length), table in batches(partial(check_batch, url, check=check), rows, places):
+    with tqdm(total=rows.num_rows, unit="file", desc=title, dynamic_ncols=True, mininterval=0.5) as bar:
+        for (start, length), table in batches(batch, rows, places):
             found[start] = table
             bar.update(length)
-    return pa.concat_tables([FOUND.empty_table(), *(found[start] for start in sorted(found))])
+    return pa.concat_tables([schema.empty_table(), *(found[start] for start in sorted(found))])
 
 
 def _in_process(batch: Batch, rows: pa.Table, places: list[Place]) -> Iterator[tuple[Place, pa.Table]]:
@@ -203,7 +211,9 @@ def _run(batch: Batch, columns: dict[str, list]) -> pa.Table:
     return batch(columns)
 
 
-def _on_ray(workers: int | None, batch: Batch, rows: pa.Table, places: list[Place]) -> Iterator[tuple[Place, pa.Table]]:
+def _on_ray(
+    workers: int | None, schema: pa.Schema, batch: Batch, rows: pa.Table, places: list[Place]
+) -> Iterator[tuple[Place, pa.Table]]:
     """One task a place. A batch that kills its worker is done again file by file, so that the culprit is named."""
     num_cpus = cluster.start(workers)
     while places:
@@ -216,7 +226,7 @@ def _on_ray(workers: int | None, batch: Batch, rows: pa.Table, places: list[Plac
                 start, length = place
                 if length == 1:
                     detail = f"{type(error).__name__} at each of {RETRIES + 1} tries"
-                    yield place, pa.Table.from_pylist([_rejected("crash", detail)], schema=FOUND)
+                    yield place, pa.Table.from_pylist([_rejected("crash", detail)], schema=schema)
                 else:
                     killed += [(row, 1) for row in range(start, start + length)]
             except RayTaskError as error:

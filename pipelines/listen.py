@@ -18,7 +18,7 @@ from infra.dataset import Dataset, find_datasets, open_dataset, read_shard
 from infra.shards import Sample, ShardError
 from infra.storage import open_store
 from pipelines.listen_page import Card, Section, distributions, label_rows, page, role, sentence
-from pipelines.outliers import Choice, choose, labels_of
+from pipelines.outliers import Choice, choose, labels_of, num_outliers
 from simulation.example import Clip
 from simulation.seeds import Rng
 
@@ -47,17 +47,27 @@ class Listen:
             raise ValueError(f"--to {self.to}: give the name of an .html file")
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """A dataset and the examples of it to show."""
+
+    dataset: Dataset
+    cards: list[tuple[Choice, Card]]
+
+    def first(self, count: int) -> "Chosen":
+        """Fewer of them."""
+        strange = [entry for entry in self.cards if entry[0].reasons][: num_outliers(count)]
+        usual = [entry for entry in self.cards if not entry[0].reasons][: count - len(strange)]
+        return Chosen(self.dataset, strange + usual)
+
+
 def listen(config: Listen) -> int:
     """Write the page, say where it is; the exit code."""
     stores = find_datasets(open_store(config.out))
     if not stores:
         raise ValueError(f"{config.out}: no finished dataset here (no dataset.json); make one with `make simulate TASK=...`")
-    sections = [section(open_dataset(store), config.count, config.seed) for store in stores]
-    num_bytes = sum(card.num_bytes() for entry in sections for card in entry.cards)
-    if num_bytes > config.max_mb * 1e6:
-        fewer = max(1, int(config.count * config.max_mb * 1e6 / num_bytes))
-        print(f"{config.count} examples of each dataset would be {num_bytes / 1e6:.0f} MB: {fewer} of each are shown")
-        sections = [section(open_dataset(store), fewer, config.seed) for store in stores]
+    chosen = [choose_cards(open_dataset(store), config.count, config.seed) for store in stores]
+    sections = [section(entry) for entry in _fitting(chosen, config)]
     html = page(sections).encode()
     folder, _, name = config.to.rpartition("/")
     open_store(folder or ".").put(name, html)
@@ -66,24 +76,44 @@ def listen(config: Listen) -> int:
     return 0
 
 
-def section(dataset: Dataset, count: int, seed: int) -> Section:
-    """One dataset's part of the page. ShardError where its shards are not what the manifest says."""
-    manifest, labels = dataset.manifest, labels_of(dataset.manifest)
-    task = manifest["task"][0].as_py()
-    choices = choose(manifest, count, Rng(seed, dataset.description["id"], 0))
+def choose_cards(dataset: Dataset, count: int, seed: int) -> Chosen:
+    """Choose the examples and read them. ShardError where a shard is not what the manifest says."""
+    choices = choose(dataset.manifest, count, Rng(seed, dataset.description["id"], 0))
     samples = dict(_samples(dataset, choices))
+    return Chosen(dataset, [(choice, card(samples[choice.row], choice)) for choice in choices])
+
+
+def _fitting(chosen: list[Chosen], config: Listen) -> list[Chosen]:
+    """As many examples of each dataset as fit on the page, outliers and random ones in the same proportion."""
+    for count in range(config.count, 0, -1):
+        fewer = [entry.first(count) for entry in chosen]
+        num_mb = sum(example.num_bytes() for entry in fewer for _, example in entry.cards) / 1e6
+        if num_mb <= config.max_mb or count == 1:
+            break
+    if count < config.count:
+        print(f"{config.count} examples of each dataset are more than --max-mb {config.max_mb:g}: {count} of each are shown")
+    return fewer
+
+
+def section(chosen: Chosen) -> Section:
+    """One dataset's part of the page."""
+    dataset, choices = chosen.dataset, [choice for choice, _ in chosen.cards]
+    manifest = dataset.manifest
     licences = pc.value_counts(pc.list_flatten(manifest["licences"])).to_pylist()
-    hours = pc.sum(manifest["num_samples"]).as_py() / manifest["sample_rate_hz"][0].as_py() / 3600
-    duration = f"{hours:,.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"
-    facts = [f"{manifest.num_rows:,} examples", duration, f"{manifest['sample_rate_hz'][0].as_py() / 1000:g} kHz"]
+    sample_rate_hz = manifest["sample_rate_hz"][0].as_py()
+    hours = pc.sum(manifest["num_samples"]).as_py() / sample_rate_hz / 3600
+    duration = (
+        f"{hours:,.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes" if hours >= 1 / 60 else f"{3600 * hours:.1f} s"
+    )
+    facts = [f"{manifest.num_rows:,} examples", duration, f"{sample_rate_hz / 1000:g} kHz"]
     return Section(
-        task,
+        manifest["task"][0].as_py(),
         dataset.store.url,
         dataset.description["id"],
         facts,
         {entry["values"]: entry["counts"] for entry in sorted(licences, key=lambda entry: -entry["counts"])},
-        distributions(labels, choices),
-        [card(samples[choice.row], choice) for choice in choices],
+        distributions(labels_of(manifest), choices),
+        [example for _, example in chosen.cards],
     )
 
 

@@ -18,9 +18,17 @@ from simulation.levels import active_power, db, from_int16
 
 UNITS = {"db": "dB", "s": "s", "hz": "Hz", "samples": "samples", "share": "%", "ms": "ms", "semitones": "semitones"}
 ACRONYMS = {"snr": "SNR", "sir": "SIR", "sdr": "SDR", "rt60": "RT60", "drr": "DRR", "dc": "DC", "f0": "F0", "erle": "ERLE"}
+MINUS, SPACE = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 ENDLESS_DB = 200.0  # what the labels say for the level of silence, and for a ratio to it
 EQUAL_LEVEL_DB = -26.0  # active level where "equal loudness" puts every role
 PEAK = 0.99
+ASKED = (
+    "instruction",
+    "caption",
+    "query",
+    "transcript",
+    "text",
+)  # texts that are part of the task; others describe the example
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,12 @@ class Card:
     def longest_s(self) -> float:
         return max(role.duration_s for role in self.roles)
 
+    def asked(self) -> dict[str, str]:
+        return {name: text for name, text in self.texts.items() if name.rstrip("0123456789") in ASKED}
+
+    def described(self) -> dict[str, str]:
+        return {name: text for name, text in self.texts.items() if name not in self.asked()}
+
     def num_bytes(self) -> int:
         return sum(len(role.audio) + len(role.picture) for role in self.roles)
 
@@ -94,6 +108,10 @@ class Section:
     distributions: list[Distribution]
     cards: list[Card]
 
+    def num_missed(self) -> int:
+        """Labels of all examples that are not what was requested."""
+        return sum(chart.num_missed for chart in self.distributions)
+
 
 def page(sections: list[Section]) -> str:
     """The whole HTML document; every text in it is escaped."""
@@ -116,8 +134,8 @@ def role(name: str, audio: np.ndarray, sample_rate_hz: int) -> Role:
         _data_uri("audio/flac", encode_flac(audio, sample_rate_hz)),
         _data_uri("image/png", spectrogram_png(audio, sample_rate_hz)),
         audio.shape[1] / sample_rate_hz,
-        quantity("level_db", level_db),
-        quantity("peak_db", db(peak**2)),
+        quantity("level_db", round(level_db, 1)),
+        quantity("peak_db", round(db(peak**2), 1)),
         round(min(10 ** ((EQUAL_LEVEL_DB - level_db) / 20), PEAK / peak), 4) if peak else 1.0,
         name if name.startswith("reference") else "main",
         frequency_ticks(sample_rate_hz),
@@ -140,11 +158,12 @@ def label_rows(requested: dict[str, float], measured: dict[str, float]) -> list[
 
 def _limit(label: str, requested: dict[str, float]) -> str:
     if label == "stem_residual_db":
-        return f"≤ {quantity(label, RESIDUAL_LIMIT_DB)}"
+        return f"≤{SPACE}{quantity(label, RESIDUAL_LIMIT_DB)}"
     tolerance = tolerance_of(label)
     if label not in requested or not tolerance:
         return ""
-    return "± " + quantity(label, tolerance.absolute + tolerance.relative * abs(requested[label]))
+    allowed = tolerance.absolute + tolerance.relative * abs(requested[label])
+    return f"±{SPACE}{quantity(label, allowed)}" if allowed else "exact"
 
 
 def distribution(labels: pd.DataFrame, name: str, choices: list[Choice]) -> Distribution:
@@ -155,12 +174,13 @@ def distribution(labels: pd.DataFrame, name: str, choices: list[Choice]) -> Dist
     drawn, asked = _drawable(name, measured), _drawable(name, requested)
     spread = np.unique(np.concatenate([drawn, asked]))
     marks = _drawable(name, shown[[choice.row for choice in choices]]).tolist()
-    quartiles = [quantity(name, float(value)) for value in (present.min(), np.median(present), present.max())]
+    lowest, median, highest = (quantity(name, float(value)) for value in (present.min(), np.median(present), present.max()))
     num_endless = len(present) - len(_drawable(name, shown))
     note = f"{len(present):,} of {len(labels):,}" if len(present) < len(labels) else ""
     note += (", " if note else "") + f"{num_endless:,} at ±∞" if num_endless and len(spread) > 1 else ""
     svg = histogram_svg(drawn, asked, marks) if len(spread) > 1 else ""
-    return Distribution(label_name(name), svg, *quartiles, note, int((misses(labels, name) > 0).sum()))
+    ends = lowest.partition(SPACE)[0], highest.partition(SPACE)[0]  # the median says the unit
+    return Distribution(label_name(name), svg, ends[0], median, ends[1], note, int((misses(labels, name) > 0).sum()))
 
 
 def _drawable(name: str, values: np.ndarray) -> np.ndarray:
@@ -169,24 +189,24 @@ def _drawable(name: str, values: np.ndarray) -> np.ndarray:
 
 
 def distributions(labels: pd.DataFrame, choices: list[Choice]) -> list[Distribution]:
-    """Every label of the manifest, those that vary first."""
-    found = [distribution(labels, name, choices) for name in label_names(labels)]
-    return sorted(found, key=lambda entry: not entry.svg)
+    """Every label of the manifest: those that were requested first, those that never vary last."""
+    names = sorted(label_names(labels), key=lambda name: f"requested_{name}" not in labels)
+    return sorted((distribution(labels, name, choices) for name in names), key=lambda entry: not entry.svg)
 
 
 def sentence(reason: Reason) -> str:
     """Why an example was chosen."""
     name, usual = label_name(reason.label), quantity(reason.label, reason.usual)
-    found = "not measured" if math.isnan(reason.value) else quantity(reason.label, reason.value)
+    found = "not" if math.isnan(reason.value) else quantity(reason.label, reason.value)
     if reason.kind == "miss":
-        return f"{name} misses its request: {usual} asked, {found}"
+        return f"{name} misses its request: {usual} asked, {found} measured"
     return f"{reason.kind} {name}: {found} (median {usual})"
 
 
 def label_name(label: str) -> str:
-    """`enrolment_snr_db` -> "enrolment SNR"."""
+    """`enrolment_snr_db` -> "enrolment SNR"; a share keeps its word."""
     words = label.split("_")
-    words = words[:-1] if words[-1] in UNITS and len(words) > 1 else words
+    words = words[:-1] if words[-1] in UNITS.keys() - {"share"} and len(words) > 1 else words
     return " ".join(_acronym(word) for word in words)
 
 
@@ -199,9 +219,9 @@ def quantity(label: str, value: float) -> str:
     """A label's value with its unit: ("snr_db", -4.9) -> "−4.9 dB"."""
     unit = UNITS.get(label.rpartition("_")[2], "")
     if unit == "dB" and abs(value) >= ENDLESS_DB:
-        return ("−" if value < 0 else "") + "∞ dB"
+        return f"{MINUS if value < 0 else ''}∞{SPACE}dB"
     value = 100 * value if unit == "%" else value
     digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 2
     number = f"{value:,.{digits}f}"
     number = number.rstrip("0").rstrip(".") if "." in number else number
-    return f"{'0' if number == '-0' else number.replace('-', '−')} {unit}".rstrip()
+    return f"{'0' if number == '-0' else number.replace('-', MINUS)}{SPACE}{unit}".rstrip()

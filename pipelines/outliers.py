@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from simulation.labels import tolerance_of
+from simulation.labels import RESIDUAL_LIMIT_DB, tolerance_of
 from simulation.seeds import Rng
 
 LEAST_VALUES = 5  # of a label, for a median to mean something
@@ -53,6 +53,8 @@ def label_names(labels: pd.DataFrame) -> list[str]:
 def misses(labels: pd.DataFrame, name: str) -> np.ndarray:
     """How far each measured label lies from its request, in tolerances: `(examples,)`, 0 where it is held or not asked for."""
     tolerance, wanted, found = tolerance_of(name), values_of(labels, f"requested_{name}"), values_of(labels, f"measured_{name}")
+    if name == "stem_residual_db":
+        return np.where(found > RESIDUAL_LIMIT_DB, found - RESIDUAL_LIMIT_DB, 0.0)
     if not tolerance:
         return np.where(~np.isnan(wanted) & np.isnan(found), np.inf, 0.0)
     allowed, off = tolerance.absolute + tolerance.relative * np.abs(wanted), np.abs(found - wanted)
@@ -65,11 +67,16 @@ def values_of(labels: pd.DataFrame, column: str) -> np.ndarray:
     return labels[column].to_numpy() if column in labels else np.full(len(labels), np.nan)
 
 
+def num_outliers(count: int) -> int:
+    """How many of `count` examples are outliers."""
+    return -(-2 * count // 3)
+
+
 def choose(manifest: pa.Table, count: int, rng: Rng) -> list[Choice]:
     """About two thirds outliers, the worst first, each for another label; the rest drawn at random from what is left."""
     reasons: dict[int, list[Reason]] = {}
     for row, reason in _extremes(labels_of(manifest)):
-        if row in reasons or len(reasons) < -(-2 * count // 3):
+        if row in reasons or len(reasons) < num_outliers(count):
             reasons.setdefault(row, []).append(reason)
     left = np.setdiff1d(np.arange(manifest.num_rows), list(reasons))
     drawn = rng("listen").choice(left, min(count - len(reasons), len(left)), replace=False)
@@ -83,8 +90,8 @@ def _extremes(labels: pd.DataFrame) -> list[tuple[int, Reason]]:
         times, values = misses(labels, name), values_of(labels, f"measured_{name}")
         worst = int(np.argmax(times))
         if times[worst]:
-            wanted = values_of(labels, f"requested_{name}")[worst]
-            found.append((np.inf, worst, Reason(name, "miss", float(values[worst]), float(wanted))))
+            wanted = RESIDUAL_LIMIT_DB if name == "stem_residual_db" else float(values_of(labels, f"requested_{name}")[worst])
+            found.append((np.inf, worst, Reason(name, "miss", float(values[worst]), wanted)))
         if name not in BOOKKEEPING:
             found += _extreme(name, values)
     return [(row, reason) for _, row, reason in sorted(found, key=lambda entry: -entry[0])]

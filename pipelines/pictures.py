@@ -10,17 +10,30 @@ from simulation.levels import from_int16
 WINDOW_S, HOP_S = 0.032, 0.01
 MAX_COLUMNS = 1000  # a longer signal has a longer hop
 ROWS, COLOURS = 96, 64
-LOWEST_DB, HIGHEST_DB = -105.0, -35.0  # of a row's mean, a full-scale sine in one bin being 0: the floor of 16 bit to loud speech
+LOWEST_DB, HIGHEST_DB = (
+    -100.0,
+    -28.0,
+)  # of a row's mean, a full-scale sine in one bin being 0: the floor of 16 bit to loud speech
 # Black, violet, red, yellow: evenly spaced stops along matplotlib's "inferno" (CC0), perceptually uniform.
-STOPS = ((0, 0, 4), (31, 12, 72), (85, 15, 109), (136, 34, 106), (186, 54, 85), (227, 89, 51), (249, 140, 10), (249, 201, 50), (252, 255, 164))
-TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000, 16000)
+STOPS = (
+    (0, 0, 4),
+    (31, 12, 72),
+    (85, 15, 109),
+    (136, 34, 106),
+    (186, 54, 85),
+    (227, 89, 51),
+    (249, 140, 10),
+    (249, 201, 50),
+    (252, 255, 164),
+)
+TICKS_HZ = (500, 1000, 2000, 4000, 8000, 16000)
 BINS = 28
 WIDTH, HEIGHT = 280, 64
 
 
 def spectrogram_png(audio: np.ndarray, sample_rate_hz: int) -> bytes:
-    """A mel spectrogram of int16 `(channels, samples)`, channels averaged in power; the same colours mean the same level everywhere."""
-    power_db = 10 * np.log10(_mel_power(from_int16(audio), sample_rate_hz) + 1e-20)
+    """A mel spectrogram of int16 `(channels, samples)`, channels averaged in power; a colour is one level in all of them."""
+    power_db = 10 * np.log10(np.maximum(_mel_power(from_int16(audio), sample_rate_hz), 1e-20))
     shade = (power_db - LOWEST_DB) / (HIGHEST_DB - LOWEST_DB)
     return _png(np.rint(np.clip(shade, 0, 1) * (COLOURS - 1)).astype(np.uint8).T[::-1])
 
@@ -32,8 +45,11 @@ def _mel_power(audio: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     padded = np.pad(audio, ((0, 0), (len(window) // 2, len(window) // 2)))
     frames = np.lib.stride_tricks.sliding_window_view(padded, len(window), axis=1)[:, : audio.shape[1] : hop]
     power = np.square(np.abs(np.fft.rfft(frames * window)) * (2 / window.sum())).mean(axis=0)
-    edges = _hz(np.linspace(0, _mel(sample_rate_hz / 2), ROWS + 1)) / (sample_rate_hz / 2) * power.shape[1]
-    below = np.pad(np.cumsum(power, axis=1), ((0, 0), (1, 0)))  # the integral: a band is a difference of two, whole bins or not
+    edges = _hz(np.linspace(0, _mel(sample_rate_hz / 2), ROWS + 1)) / (sample_rate_hz / 2) * (power.shape[1] - 1)
+    edges += 0.5  # bin n reaches half a bin below and above n
+    below = np.pad(
+        np.cumsum(power, axis=1, dtype=np.float64), ((0, 0), (1, 0))
+    )  # the integral: a band is a difference of two, whole bins or not
     first = np.minimum(edges.astype(int), power.shape[1] - 1)
     integral = below[:, first] + (edges - first) * power[:, first]
     return np.diff(integral, axis=1) / np.diff(edges)
@@ -61,7 +77,11 @@ def _png(pixels: np.ndarray) -> bytes:
     palette = np.stack([np.interp(at, range(len(STOPS)), stops) for stops in zip(*STOPS, strict=True)], axis=1)
     rows = np.pad(pixels, ((0, 0), (1, 0)))  # each begins with its filter: none
     header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 8, 3, 0, 0, 0)
-    chunks = (b"IHDR", header), (b"PLTE", np.rint(palette).astype(np.uint8).tobytes()), (b"IDAT", zlib.compress(rows.tobytes(), 9))
+    chunks = (
+        (b"IHDR", header),
+        (b"PLTE", np.rint(palette).astype(np.uint8).tobytes()),
+        (b"IDAT", zlib.compress(rows.tobytes(), 9)),
+    )
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in (*chunks, (b"IEND", b"")))
 
 

@@ -22,17 +22,22 @@ def sabine_rt60_s(size_m: tuple[float, float, float], absorption: float) -> floa
     return round(24 * math.log(10) / SPEED_OF_SOUND_M_S * x * y * z / (2 * (x * y + y * z + z * x) * absorption), 4)
 
 
-def direct_index(response: np.ndarray, sample_rate_hz: int) -> int:
-    """The sample of the direct path: the loudest of the half millisecond after the onset. ValueError for silence.
+def onset_index(response: np.ndarray) -> int:
+    """The first sample within 12 dB of the loudest one: when sound arrives. ValueError for silence.
 
-    The onset is the first sample within 12 dB of the loudest one, which may be a reflection where a corner hides the source.
+    The loudest itself may be a reflection, where a corner hides the source.
     """
     magnitude = np.abs(response)
     peak = float(magnitude.max(initial=0.0))
     if not 0 < peak < math.inf:
         raise ValueError(f"the room response peaks at {peak}: silent or damaged, it has no direct path")
-    onset = int(np.argmax(magnitude >= peak * 10 ** (-ONSET_DB / 20)))
-    return onset + int(np.argmax(magnitude[onset : onset + 1 + round(ONSET_S * sample_rate_hz)]))
+    return int(np.argmax(magnitude >= peak * 10 ** (-ONSET_DB / 20)))
+
+
+def direct_index(response: np.ndarray, sample_rate_hz: int) -> int:
+    """The sample of the direct path: the loudest of the half millisecond after the onset. ValueError for silence."""
+    onset = onset_index(response)
+    return onset + int(np.argmax(np.abs(response[onset : onset + 1 + round(ONSET_S * sample_rate_hz)])))
 
 
 def drr_db(response: np.ndarray, sample_rate_hz: int) -> float:

@@ -45,14 +45,15 @@ class EnrolmentRange:
         damage: tuple[str, ...] = ()
         if chance(rng("enrolment", "damaged"), self.damaged_probability):
             damage = DAMAGE[integer(rng("enrolment", "damage"), (0, len(DAMAGE) - 1))]
+        clip = bank.clip(rng("enrolment"), row, self.duration_s)
         noise = room = None
         if "noise" in damage:
             bank.require("noise", f"{rng.task} with a noisy enrolment")
-            noise = bank.draw(rng("enrolment", "noise"), "noise", self.duration_s)
+            noise = bank.draw(rng("enrolment", "noise"), "noise", clip.num_frames / clip.sample_rate_hz)
         if "room" in damage:  # drawn for the same purposes as the mixture's, so from another stream
             room = rooms.draw(replace(rng, task=f"{rng.task} enrolment"), bank, num_sources=1)
         return Enrolment(
-            clip=bank.clip(rng("enrolment"), row, self.duration_s),
+            clip=clip,
             level_db=uniform(rng("enrolment", "level"), self.level_db, digits=2),
             room=room,
             noise=noise,

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
-import scipy.fft
 
 from simulation.example import Clip, Load
 from simulation.levels import ACTIVE_RANGE_DB, SILENCE_DB, db, frame_powers, from_int16, joint_gain, power, to_int16
 
 SEAM_S = 0.02  # cross-fade where a short background is repeated
-LAG_WINDOW_SAMPLES = 2**14
 # A frame at the edge of being active may be active in float32 and not in int16: with few frames that is over 0.1 dB. Such
 # parts are mixed again, aimed past the miss, and a little lower so that their samples round in other ways.
 NEAR_DB, FAR_DB = 0.05, 1.0  # a miss of more than a decibel has another cause
@@ -119,33 +117,6 @@ def activity(audio: np.ndarray, sample_rate_hz: int) -> Activity:
 def just_missed(misses_db: Sequence[float]) -> bool:
     """True if a level came out so that aiming past the miss may bring it nearer."""
     return NEAR_DB < max(map(abs, misses_db), default=0.0) < FAR_DB
-
-
-def lag_samples(signal: np.ndarray, reference: np.ndarray) -> int:
-    """Delay of `signal` against `reference` over the loudest stretch; positive is late. Channel 0.
-
-    Generalised cross-correlation with phase transform (Knapp and Carter, IEEE TASSP 24, 1976): without the whitening the
-    period of a voice, or a strong reflection, passes for a delay.
-    """
-    start = _loudest(reference[0], LAG_WINDOW_SAMPLES)
-    window = slice(start, start + LAG_WINDOW_SAMPLES)
-    a, b = signal[0, window].astype(np.float32), reference[0, window].astype(np.float32)
-    size = scipy.fft.next_fast_len(2 * len(a), real=True)
-    cross = scipy.fft.rfft(a, size) * np.conj(scipy.fft.rfft(b, size))
-    magnitude = np.abs(cross)
-    floor = np.float32(1e-2) * magnitude.max(initial=0.0)  # bins that an effect left empty have no phase of their own
-    correlation = np.abs(scipy.fft.irfft(cross / (magnitude + floor), size)) if floor else np.zeros(1)
-    peak = int(np.argmax(correlation))
-    return peak if peak < size // 2 else peak - size
-
-
-def _loudest(samples: np.ndarray, window: int) -> int:
-    """Start of the block of `window` samples with the most energy."""
-    blocks = len(samples) // window
-    if blocks < 2:
-        return 0
-    energy = np.square(samples[: blocks * window].reshape(blocks, window), dtype=np.float32).sum(axis=1)
-    return int(np.argmax(energy)) * window
 
 
 def finite(labels: dict[str, float]) -> dict[str, float]:

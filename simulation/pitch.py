@@ -67,9 +67,12 @@ def _correlations(low: np.ndarray, num_frames: int) -> tuple[np.ndarray, np.ndar
     """Normalised cross-correlation `(frames, lags)` of each frame with what follows it, and energies `(frames,)`."""
     lead, span = (_WINDOW + _LONGEST) // 2, num_frames * _HOP
     padded = np.zeros(span + 2 * lead + _HOP)
-    padded[lead : lead + len(low)] = (low - low.mean())[: len(padded) - lead]
-    sums = np.pad(np.cumsum(np.square(padded)), (1, 0))
-    energy = sliding_window_view(sums[_WINDOW:] - sums[:-_WINDOW], _LONGEST + 1)[:span:_HOP]
+    padded[lead : lead + len(low)] = low[: len(padded) - lead]
+    sums = np.cumsum(padded)
+    half = _WINDOW // 2
+    padded[half:-half] -= (sums[_WINDOW:] - sums[:-_WINDOW]) / _WINDOW  # rumble below a voice
+    squares = np.pad(np.cumsum(np.square(padded)), (1, 0))
+    energy = sliding_window_view(squares[_WINDOW:] - squares[:-_WINDOW], _LONGEST + 1)[:span:_HOP]
     frames = sliding_window_view(padded, _WINDOW + _LONGEST)[:span:_HOP]
     size = scipy.fft.next_fast_len(_WINDOW + _LONGEST, real=True)
     products = np.empty((num_frames, _LONGEST + 1))

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from simulation.acoustics import drr_db, measured_rt60_s
+from simulation.acoustics import drr_db, measured_rt60_s, onset_index
 from simulation.convolution import convolve
 from simulation.example import Load
 from simulation.rooms import AnyRoom, responses
@@ -47,5 +47,9 @@ def reverberate(
             wet, part = convolve(audio, [response.full, response.early if target == "early" else response.direct])
             heard.append(Heard(wet, part))
     first = answers[0].full
-    measured = {"rt60_s": measured_rt60_s(first, sample_rate_hz), "drr_db": drr_db(first, sample_rate_hz)}
-    return Reverberated(heard, room.requested(), measured)
+    measured = {
+        "rt60_s": measured_rt60_s(first, sample_rate_hz),
+        "drr_db": drr_db(first, sample_rate_hz),
+        "room_lag_samples": max(onset_index(response.full) for response in answers),
+    }
+    return Reverberated(heard, room.requested() | {"room_lag_samples": 0}, measured)

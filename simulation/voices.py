@@ -15,7 +15,7 @@ from simulation.bank import Bank
 from simulation.degradation import Degradations, Effect, apply
 from simulation.example import Clip, Load, SourceError
 from simulation.levels import PEAK_LIMIT, amplitude, db, from_int16, joint_gain, round_gain, to_int16
-from simulation.mixing import LOWER_DB, TRIES, Activity, activity, just_missed, lag_samples, peak, summed, tiled, total
+from simulation.mixing import LOWER_DB, TRIES, Activity, activity, just_missed, peak, summed, tiled, total
 from simulation.overlap import extent, overlap_share
 from simulation.reverberation import Reverberated, TargetKind, reverberate
 from simulation.rooms import AnyRoom, MeasuredRoom, RoomRange
@@ -38,8 +38,6 @@ class MixRange:
     """What may happen around the voices. Ranges are the published ones (UniSE, arXiv 2510.20441) unless it says ours."""
 
     duration_s: float = 5.0
-    third_voice_probability: float = 0.2
-    """Of three voices where there are two otherwise; ours."""
     sir_db: tuple[float, float] = (-5.0, 5.0)
     """The first voice over each of the others, active levels."""
     reverberation_probability: float = 0.3
@@ -60,12 +58,6 @@ class MixRange:
                 raise ValueError(f"{name} is {value}: give 0 to 1")
             if isinstance(value, tuple) and not value[0] <= value[1]:
                 raise ValueError(f"{name} is {value}: give the lower bound first")
-
-    def num_voices(self, rng: Rng) -> int:
-        return 3 if chance(rng("third voice"), self.third_voice_probability) else 2
-
-    def most_voices(self) -> int:
-        return 3 if self.third_voice_probability else 2
 
     def draw_mix(self, bank: Bank, rng: Rng, num_voices: int) -> "Mix":
         """What is around so many voices: room, noise, levels and the channel."""
@@ -93,6 +85,20 @@ class MixRange:
         if isinstance(room, MeasuredRoom) and len({clip.id for clip in room.clips}) < num_voices:
             return replace(self.rooms, measured_share=0.0).draw(rng, bank, num_sources=num_voices)
         return room
+
+
+@dataclass(frozen=True)
+class VoicesRange(MixRange):
+    """The same around two or three voices."""
+
+    third_voice_probability: float = 0.2
+    """Of three voices where there are two otherwise; ours."""
+
+    def num_voices(self, rng: Rng) -> int:
+        return 3 if chance(rng("third voice"), self.third_voice_probability) else 2
+
+    def most_voices(self) -> int:
+        return 3 if self.third_voice_probability else 2
 
 
 def draw_voices(bank: Bank, rng: Rng, count: int, max_duration_s: float, exclude: Sequence[str] = ()) -> tuple[Clip, ...]:
@@ -158,7 +164,7 @@ def mixed(mix: Mix, clips: Sequence[Clip], dry: list[np.ndarray], load: Load) ->
     requested = mix.ratios()
     aim = mix
     for _ in range(TRIES):
-        mixture = _mixed(aim, dry, room, heard, load)
+        mixture = _mixed(aim, room, heard, load)
         misses = [wanted_db - mixture.measured[name] for name, wanted_db in requested.items()]
         if not just_missed(misses):
             break
@@ -168,7 +174,7 @@ def mixed(mix: Mix, clips: Sequence[Clip], dry: list[np.ndarray], load: Load) ->
     return replace(mixture, requested=requested, measured=measured)
 
 
-def _mixed(mix: Mix, dry: list[np.ndarray], room: Reverberated, heard: list[Activity], load: Load) -> Mixture:
+def _mixed(mix: Mix, room: Reverberated, heard: list[Activity], load: Load) -> Mixture:
     """The voices as heard in the room, brought to their levels, with noise and channel, and what is found in the result."""
     whole = mix.target == "reverberant"
     gains = _gains(mix, heard)
@@ -178,14 +184,12 @@ def _mixed(mix: Mix, dry: list[np.ndarray], room: Reverberated, heard: list[Acti
     noise = _noise(mix, said, load)
     mixture = total([said, *noise])
     damaged, channel = apply(mix.effects, mixture, mix.sample_rate_hz)
-    lags = [delay_samples(damaged, mixture, mix.sample_rate_hz)] if mix.effects else []
-    if not whole:  # among reflections louder than the direct path no correlation finds that: it is the dry voice, though
-        lags.append(lag_samples(targets[0], dry[0] if mix.target == "direct" else voices[0]))
+    lag = delay_samples(damaged, mixture, mix.sample_rate_hz) if mix.effects else 0
     gain = _common_gain([*voices, *noise], [] if whole else targets, [damaged] if mix.effects else [])
     voices, noise = _stored(voices, gain), _stored(noise, gain)
     targets = voices if whole else _stored(targets, gain)
     measured = dict(zip(mix.ratios(), _ratios_db(voices, noise, mix.sample_rate_hz), strict=True))
-    measured |= channel.measured | {"lag_samples": max(lags, key=abs, default=0)}
+    measured |= channel.measured | {"lag_samples": lag}
     final = _stored([damaged], gain)[0] if mix.effects else summed(voices + noise)
     requested = channel.requested | {"lag_samples": 0}
     return Mixture(final, voices, targets, whole, noise[0] if noise else None, requested, measured)

@@ -14,14 +14,14 @@ from simulation.mixing import activity, finite, residual_db
 from simulation.overlap import Extent, cut, extent, last
 from simulation.rooms import RoomRange
 from simulation.seeds import Rng, chance, uniform
-from simulation.voices import Mix, MixRange, draw_voices, mixed
+from simulation.voices import Mix, VoicesRange, draw_voices, mixed
 
 FADE_S = 0.01  # where a voice is cut off in its speech
 MARGIN_S = 0.1  # of what is fainter than active, kept before and after a voice that is not cut
 
 
 @dataclass(frozen=True)
-class Config(MixRange):
+class Config(VoicesRange):
     """What may happen. Two or three voices with places of their own in one room; each is somebody else."""
 
     third_voice_probability: float = 0.3

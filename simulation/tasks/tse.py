@@ -14,11 +14,11 @@ from simulation.levels import db, from_int16
 from simulation.mixing import Placed, activity, finite, placed, residual_db, summed
 from simulation.rooms import RoomRange
 from simulation.seeds import Rng, chance
-from simulation.voices import Mix, MixRange, Mixture, draw_voices, mixed
+from simulation.voices import Mix, Mixture, VoicesRange, draw_voices, mixed
 
 
 @dataclass(frozen=True)
-class Config(MixRange):
+class Config(VoicesRange):
     """What may happen. Two or three voices with places of their own in one room; each is somebody else."""
 
     absent_probability: float = 0.05
@@ -107,15 +107,15 @@ def _together(parts: list[np.ndarray], mixture: Mixture) -> np.ndarray:
 
 
 def _labels(scene: Scene, mixture: Mixture, target: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:
-    """SIRs are those of the target over the interference: the other way round for `reverse`."""
+    """SIRs are those of the target over the interference, and between the others where the enrolled speaker is absent."""
     requested, measured = dict(mixture.requested), dict(mixture.measured)
-    if scene.reverse:
+    if scene.reverse and not scene.absent:
         for labels in (requested, measured):
             labels |= {name: -value for name, value in labels.items() if name.startswith("sir")}
     found = activity(from_int16(target), scene.mix.sample_rate_hz)
     measured |= {"target_level_db": db(found.power), "active_share": float(found.frames.mean())}
     if scene.reverse:
-        requested["enrolled_absent"] = measured["enrolled_absent"] = float(scene.absent)
+        measured["enrolled_absent"] = float(scene.absent)
     else:
         requested["target_absent"] = float(scene.absent)
         measured["target_absent"] = float(not target.any())

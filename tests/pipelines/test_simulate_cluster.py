@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from ray.cluster_utils import Cluster
+from ray.job_submission import JobSubmissionClient
 
 from tests.pipelines.conftest import ROOT, command, contents, finished
 from tests.pipelines.test_simulate import SMALL, dataset_in, wait_for
@@ -23,6 +24,20 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+def wait_for_job_agent(dashboard: str, timeout_s: float = 90) -> None:
+    """The head takes jobs some seconds after it has started."""
+    client = JobSubmissionClient(dashboard)
+    end = time.monotonic() + timeout_s
+    while True:
+        try:
+            client.submit_job(entrypoint="true")
+            return
+        except RuntimeError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(1)
+
+
 @pytest.fixture(scope="module")
 def nodes():
     """A head without CPUs and three nodes with one each."""
@@ -33,6 +48,7 @@ def nodes():
     cluster = Cluster(initialize_head=True, head_node_args=head)
     cluster.workers = [cluster.add_node(num_cpus=1) for _ in range(3)]
     cluster.dashboard = f"http://127.0.0.1:{head['dashboard_port']}"
+    wait_for_job_agent(cluster.dashboard)
     yield cluster
     cluster.shutdown()
     patch.undo()

@@ -10,7 +10,6 @@ import pytest
 from infra import corpus_manifest
 from infra.dataset import DESCRIPTION
 from infra.storage import open_store
-from pipelines.verify import Verify, verify
 from tests.infra.faulty_proxy import FaultyProxy
 from tests.pipelines.conftest import command, contents, finished
 from tests.pipelines.test_simulate import SMALL, dataset_in
@@ -47,14 +46,15 @@ def simulate(corpus, out, **options):
     return command("pipelines.simulate", "sr", "--corpus", corpus, "--out", out, *SMALL, "--workers", 2, **options)
 
 
-def test_a_dataset_on_s3_is_the_one_on_disk(on_disk, corpus_on_s3, s3, capsys):
+def test_a_dataset_on_s3_is_the_one_on_disk(on_disk, corpus_on_s3, s3):
     assert corpus_manifest.read(corpus_on_s3).root == corpus_on_s3
     code, output = finished(simulate(corpus_on_s3, f"{s3}/plain"))
     assert code == 0, output
     assert os.environ["AWS_SECRET_ACCESS_KEY"] not in output
     assert on_s3(f"{s3}/plain") == on_disk  # no temporary object either
-    assert verify(Verify(out=f"{s3}/plain", rerender=2)) == 0
-    assert "all well" in capsys.readouterr().out
+    code, output = finished(command("pipelines.verify", "--out", f"{s3}/plain", "--rerender", 2))
+    assert code == 0, output
+    assert "2 rendered again: all well" in output
 
 
 def test_a_connection_cut_in_mid_upload_loses_nothing(on_disk, corpus, s3, s3_server_at):

@@ -94,3 +94,10 @@ def test_recorded_rooms_have_the_rt60_and_drr_of_their_labels(real_corpus):
     assert len(ratios) == 38
     assert all(0.95 < ratio < 1.2 for path, ratio in ratios.items() if DOUBLE_SLOPE not in path), ratios
     assert len(drr_misses_db) > 20 and max(drr_misses_db) < 0.05
+
+
+def test_sound_arrives_with_the_first_sample_near_the_loudest():
+    response = np.zeros(100, np.float32)
+    response[[7, 20]] = 0.3, 1.0  # a corner hides the source: its reflection is louder, 10 dB
+    assert acoustics.onset_index(response) == 7
+    assert acoustics.onset_index(response[7:]) == 0

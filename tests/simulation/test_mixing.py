@@ -6,11 +6,9 @@ from hypothesis import strategies as st
 from simulation.example import Clip
 from simulation.levels import active_frames, active_power, from_int16
 from simulation.mixing import (
-    LAG_WINDOW_SAMPLES,
     Placed,
     activity,
     finite,
-    lag_samples,
     peak,
     placed,
     residual_db,
@@ -110,12 +108,6 @@ def test_activity_is_that_of_levels():
 def test_the_peak_is_the_largest_magnitude(samples):
     audio = np.array([samples], np.float32)
     assert peak(audio) == np.abs(audio).max(initial=0)
-
-
-@pytest.mark.parametrize("lag", [-300, -1, 0, 1, 50])
-def test_a_delay_is_found_to_the_sample_in_quiet_and_in_noise(lag):
-    audio = noise(3 * LAG_WINDOW_SAMPLES)
-    assert lag_samples(np.roll(audio, lag) + 0.3 * noise(audio.shape[1], 1), audio) == lag
 
 
 def test_labels_are_finite_python_floats():

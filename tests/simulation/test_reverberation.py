@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from simulation.mixing import lag_samples
+from simulation.alignment import delay_samples
 from simulation.reverberation import reverberate
 from simulation.rooms import Room
 
@@ -31,7 +31,7 @@ def test_what_is_heard_is_as_long_as_the_dry_signal_and_not_later():
     for source in heard.sources:
         assert source.wet.shape == source.target.shape == (1, RATE_HZ)
         assert not source.wet[:, : RATE_HZ // 4].any() or np.abs(source.wet[:, : RATE_HZ // 4]).max() < 1e-5
-        assert lag_samples(source.wet, source.target) == 0
+        assert delay_samples(source.wet, source.target, RATE_HZ) == 0
 
 
 def test_the_direct_target_is_the_dry_signal_the_early_one_less_dry_the_reverberant_one_everything():
@@ -51,6 +51,7 @@ def test_sources_at_different_places_sound_different():
 
 def test_the_rooms_labels_are_measured():
     heard = reverberate([dry(), dry()], ROOM, "early", no_load, RATE_HZ)
-    assert heard.requested == {"rt60_s": 0.55}
+    assert heard.requested == {"rt60_s": 0.55, "room_lag_samples": 0}
+    assert heard.measured["room_lag_samples"] == 0
     assert heard.measured["rt60_s"] == pytest.approx(0.55, rel=0.2)
     assert -30 < heard.measured["drr_db"] < 30

@@ -60,10 +60,11 @@ def test_an_absent_speaker_leaves_everybody(some_bank):
 
 def test_labels_requested_are_labels_measured_and_the_sir_is_turned_round(some_bank):
     for index in range(30):
-        _, (one, other) = pair(*some_bank, index)
+        (scene, _), (one, other) = pair(*some_bank, index, replace(CONFIG, absent_probability=0.2))
+        turned = 1 if scene.absent else -1
         assert not disagreements(other.requested, other.measured)
-        assert other.requested["sir_db"] == -one.requested["sir_db"]
-        assert other.measured["sir_db"] == pytest.approx(-one.measured["sir_db"], abs=1e-3)
+        assert other.requested["sir_db"] == turned * one.requested["sir_db"]
+        assert other.measured["sir_db"] == pytest.approx(turned * one.measured["sir_db"], abs=1e-3)
 
 
 def test_a_scene_from_json_renders_the_same_samples(some_bank):
