@@ -22,6 +22,8 @@ class CaptionWordings:
     """voice (man, woman, child, person) -> noun phrases."""
     then: tuple[str, ...]
     """Between sounds that come one after another."""
+    together: tuple[str, ...]
+    """Between two that sound at the same time."""
     background: str
     queries: Wordings
     """How one asks for a sound that is there: "the dog barking"."""
@@ -38,6 +40,7 @@ ENGLISH = CaptionWordings(
         "person": ("a person speaking", "someone talking", "speech"),
     },
     then=(", then ", ", and then ", "; after that, "),
+    together=(" while ", " as ", ", and at the same time "),
     background="in the background, {sound}",
     queries=ENGLISH_QUERIES,
 )
@@ -75,11 +78,11 @@ def new_sounds(clip: Clip, voice: str, wordings: CaptionWordings) -> tuple[str, 
     return (_named(name, wordings),) * bool(name)
 
 
-def scene_caption(told: Sequence[tuple[Clip, str]], then: str, background: Clip | None, wordings: CaptionWordings) -> str:
-    """What is heard of clips, each with its voice, by their beginnings: joined by `then` or, if that is empty, as sentences
-    that say nothing of order; the background last."""
+def scene_caption(told: Sequence[tuple[Clip, str]], joint: str, background: Clip | None, wordings: CaptionWordings) -> str:
+    """What is heard of clips, each with its voice, by their beginnings: joined by a `then` or `together` or, if that is empty,
+    as sentences that say nothing of order; the background last."""
     parts = [clause(clip, voice, wordings) for clip, voice in told]
-    sentences = [then.join([parts[0], *map(_inside, parts[1:])])] if then and parts else parts
+    sentences = [joint.join([parts[0], *map(_inside, parts[1:])])] if joint and parts else parts
     if background:
         sentences.append(wordings.background.format(sound=_inside(clause(background, "", wordings))))
     return " ".join(sentence(text) for text in sentences)

@@ -10,7 +10,7 @@ import numpy as np
 
 from simulation.bank import Bank
 from simulation.example import Clip, Load, SourceError
-from simulation.levels import ACTIVE_FRAME_S, round_gain
+from simulation.levels import ACTIVE_FRAME_S, frame_powers, from_int16, round_gain
 from simulation.mixing import Activity, activity
 
 MIN_ACTIVE_S = 0.1  # a sound with less of it cannot be heard out
@@ -45,6 +45,14 @@ def _soften(audio: np.ndarray, attack: int, release: int) -> None:
     for samples, length in ((audio[0], attack), (audio[0, ::-1], release)):
         length = min(length, len(samples) // 4)
         samples[:length] *= (np.arange(length, dtype=np.float32) + np.float32(0.5)) / np.float32(max(length, 1))
+
+
+def stored_activity(stored: np.ndarray, source: np.ndarray, sample_rate_hz: int) -> Activity:
+    """The frames in which a sound is active, and the power of its int16 samples there: rounding must move no frame at the edge of
+    audibility in or out, of which a short sound has few."""
+    frames = activity(source, sample_rate_hz).frames
+    powers = frame_powers(from_int16(stored), sample_rate_hz)[frames]
+    return Activity(frames, float(powers.mean()) if powers.size else 0.0)
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from simulation.bank import Bank
-from simulation.disguise import fitted, say, voiced_track
+from simulation.disguise import fitted, output_frames_s, say, voiced_track
 from simulation.pitch import PERIOD_S
 from simulation.psola import Spectrum
 from simulation.time_warp import path
 from simulation.timbre import timbre
 
+HOP_S = 0.02  # of the alignment
 LONGEST_S = 20.0  # of a reading that is read whole to be aligned
 UNCHANGED = Spectrum((0.0, 1e6), (0.0, 1e6))
 
@@ -96,9 +97,10 @@ def in_time(reading: np.ndarray, leader: np.ndarray, sample_rate_hz: int) -> np.
     Unvoiced if the reading has no voice.
     """
     found = voiced_track(reading, sample_rate_hz)
-    said, heard = (timbre(audio, sample_rate_hz, PERIOD_S) for audio in (reading, leader))
-    source_s = path(heard, said) * PERIOD_S
-    source_s = np.append(source_s, source_s[-1] + np.arange(1, 4) * PERIOD_S)
+    said, heard = (timbre(audio, sample_rate_hz, HOP_S) for audio in (reading, leader))
+    frames = path(heard, said)
+    frames = np.append(frames, frames[-1] + np.arange(1, 4))
+    source_s = np.interp(output_frames_s(leader.shape[1], sample_rate_hz), np.arange(len(frames)) * HOP_S, frames * HOP_S)
     f0_hz = np.round(np.interp(source_s, np.arange(len(found.f0_hz)) * PERIOD_S, found.filled()), 2)
     audio = say(reading, found, UNCHANGED, sample_rate_hz, f0_hz=f0_hz, source_s=source_s)
     return fitted(audio, leader.shape[1])

@@ -20,10 +20,11 @@ MIN_PHRASE_S = 0.1  # shorter ones are lost in the fades
 MAX_PAUSE_S = 0.3  # within words that go together
 LITTLE = ("article", "preposition", "conjunction", "auxiliary", "pronoun")
 LITTLE_WEIGHT = 0.5  # of single words that carry little
+BROKEN_WEIGHT = 0.15  # of several words that break off: "of the"
 EDGE_WEIGHT = 3.0  # of words at either end, of which instructions say so
 END_SHARE = 0.5  # of places at an end that are called so
 MIN_LEFT = 2  # words of the shorter side
-DONORS, TRIES = 8, 8  # utterances, and words of each, looked through for some of the same kind
+DONORS = 8  # utterances looked through for words of the same kind
 CONTEXT_WORDS = 2  # around a donor's words, for their level
 
 
@@ -122,20 +123,27 @@ def _stretches(*parts: tuple[Literal["utterance", "donor"], int, int]) -> tuple[
     return tuple(Stretch(*part) for part in parts if part[2] > part[1])
 
 
-def _phrase(config: EditRange, spoken: Utterance, generator: np.random.Generator) -> tuple[int, int]:
+def _phrase(config: EditRange, drawing: Drawing) -> tuple[int, int]:
     """First word and word past the last of words that go together; (0, 0) if there are none that are long enough."""
     low, high = config.num_words
-    size = pick(generator, {size: 1 / size for size in range(low, high + 1)})
+    size = pick(drawing.generator, {size: 1 / size for size in range(low, high + 1)})
+    weights = _phrases(config, drawing.spoken, size)
+    return pick(drawing.generator, weights) if weights else (0, 0)
+
+
+def _phrases(config: EditRange, spoken: Utterance, size: int) -> dict[tuple[int, int], float]:
+    """So many words in a row that can be cut out, each (first, past) with how likely it is: those that begin like a phrase and do
+    not break off in the middle of one are likelier, those at either end, too."""
     words, weights = spoken.words, {}
+    little = [word_class(word, config.language) in LITTLE for word, _, _ in words]
     for first in range(len(words) - size + 1):
         past = first + size
         pauses = (words[at + 1][1] - words[at][2] for at in range(first, past - 1))
         if words[past - 1][2] - words[first][1] < MIN_PHRASE_S or any(pause > MAX_PAUSE_S for pause in pauses):
             continue
-        little = size == 1 and word_class(words[first][0], config.language) in LITTLE
-        edge = first == 0 or past == len(words)
-        weights[first, past] = (LITTLE_WEIGHT if little else 1.0) * (EDGE_WEIGHT if edge else 1.0)
-    return pick(generator, weights) if weights else (0, 0)
+        weight = (LITTLE_WEIGHT if little[first] else 1.0) if size == 1 else BROKEN_WEIGHT if little[past - 1] else 1.0 + little[first]
+        weights[first, past] = weight * (EDGE_WEIGHT if first == 0 or past == len(words) else 1.0)
+    return weights
 
 
 def _named(config: EditRange, words: Words, span: tuple[int, int], drawing: Drawing) -> Reference | None:
@@ -166,7 +174,7 @@ def _chosen(config: EditRange, by_name: list, by_position: list, drawing: Drawin
 
 def _without(config: EditRange, operation: Operation, drawing: Drawing) -> Plan | None:
     """The spliced side lacks words: they are to be inserted there, or were to be deleted."""
-    first, past = _phrase(config, drawing.spoken, drawing.generator)
+    first, past = _phrase(config, drawing)
     words = drawing.spoken.transcript
     if not past or len(words) - (past - first) < MIN_LEFT:
         return None
@@ -180,7 +188,7 @@ def _without(config: EditRange, operation: Operation, drawing: Drawing) -> Plan 
 
 def _moved(config: EditRange, drawing: Drawing) -> Plan | None:
     """The spliced side has words elsewhere, and they are to be moved back."""
-    first, past = _phrase(config, drawing.spoken, drawing.generator)
+    first, past = _phrase(config, drawing)
     length, size = len(drawing.spoken.words), past - first
     elsewhere = [at for at in range(length + 1) if at < first or at > past]
     if not past or not elsewhere:
@@ -204,7 +212,7 @@ def _foreign(config: EditRange, operation: Operation, drawing: Drawing) -> Plan 
     if operation == "delete":
         first = past = integer(drawing.generator, (0, len(words)))
     else:
-        first, past = _phrase(config, drawing.spoken, drawing.generator)
+        first, past = _phrase(config, drawing)
         if not past or len(words) - (past - first) < MIN_LEFT:
             return None
     found = _donor(config, drawing, (first, past))
@@ -228,13 +236,22 @@ def _donor(config: EditRange, drawing: Drawing, span: tuple[int, int]) -> tuple[
         if number == DONORS or best_score > len(kinds):
             break
         donor = utterance(drawing.bank, drawing.generator, row, (1, math.inf), config.language)
-        for _ in range(TRIES if donor else 0):
-            first, past = _phrase(config, donor, drawing.generator)
+        for first, past in _order(config, donor, len(kinds), drawing.generator) if donor else ():
             said = donor.transcript[first:past]
-            if not said or (kinds and len(said) != len(kinds)) or beside & {said[0].lower(), said[-1].lower()}:
+            if beside & {said[0].lower(), said[-1].lower()}:
                 continue
             alike = sum(word_class(one, config.language) == kind for one, kind in zip(said, kinds))
             ends = (past == len(donor.words)) == (span[1] == len(words))  # sentences end in a tone of their own
             if alike + 0.5 * ends > best_score:
                 best, best_score = (donor, (first, past)), alike + 0.5 * ends
     return around(*best, CONTEXT_WORDS) if best else None
+
+
+def _order(config: EditRange, donor: Utterance, size: int, generator: np.random.Generator) -> list[tuple[int, int]]:
+    """The donor's phrases of so many words in random order; for 0, one of any length."""
+    if not size:
+        low, high = config.num_words
+        weights = _phrases(config, donor, pick(generator, {size: 1 / size for size in range(low, high + 1)}))
+        return [pick(generator, weights)] if weights else []
+    spans = list(_phrases(config, donor, size))
+    return [spans[int(at)] for at in generator.permutation(len(spans))]

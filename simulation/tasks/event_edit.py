@@ -18,7 +18,7 @@ from simulation.event_instructions import LANGUAGES as EDITS
 from simulation.event_instructions import instruction
 from simulation.event_layout import Frame, Span, edited_overlap, edited_sequence, merged
 from simulation.event_operations import Edit, Operation, OperationRange
-from simulation.events import Part, at_level, cut, levelled, order_share
+from simulation.events import Part, at_level, cut, levelled, order_share, stored_activity
 from simulation.example import Clip, Example, Load, SourceError
 from simulation.levels import (
     ACTIVE_FRAME_S,
@@ -228,7 +228,7 @@ def render(scene: Scene, load: Load) -> Example:
     """The scene as audio: `input`, `target`, and the parts of which they are the sums."""
     sources = _parts(scene, load)
     parts = _stored(sources, scene)
-    heard = {name: _heard(part, sources[name], scene.sample_rate_hz) for name, part in parts.items()}
+    heard = {name: stored_activity(part.audio, sources[name].audio, scene.sample_rate_hz) for name, part in parts.items()}
     stems = {name: part.alone(scene.num_samples) for name, part in parts.items()}
     before, after = _sides(scene)
     signals = {role: summed([stems[name] for name in names]) for role, names in (("input", before), ("target", after))}
@@ -290,13 +290,6 @@ def _stored(parts: dict[str, Part], scene: Scene) -> dict[str, Part]:
     loud *= joint_gain([*sums, *(part.audio for part in parts.values())], PEAK_LIMIT / loud)
     gain = np.float32(round_gain(loud))
     return {name: Part(part.start, to_int16(part.audio * gain)) for name, part in parts.items()}
-
-
-def _heard(stored: Part, source: Part, sample_rate_hz: int) -> Activity:
-    """The frames in which the source is active, and the power of what is stored of it there: rounding to 16 bit must not move a
-    frame at the edge of audibility in or out, of which a short sound has few."""
-    frames = activity(source.audio, sample_rate_hz).frames
-    return Activity(frames, float(frame_powers(from_int16(stored.audio), sample_rate_hz)[frames].mean()))
 
 
 def _labels(scene: Scene, parts: dict[str, Part], heard: dict[str, Activity]) -> tuple[dict[str, float], dict[str, float]]:

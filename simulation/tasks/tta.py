@@ -5,27 +5,28 @@ utterance of the speaker whose voice it is to have.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import msgspec
 import numpy as np
 
 from simulation.bank import Bank
-from simulation.distinct import Candidate, SourceRange, pick
-from simulation.event_captions import LANGUAGES, clause, plain, scene_caption, sentence
-from simulation.event_layout import GAP_S, Frame, in_sequence
-from simulation.events import MIN_ACTIVE_S, Part, at_level, cut, order_share
+from simulation.distinct import SourceRange, pick
+from simulation.event_captions import LANGUAGES, CaptionWordings, clause, new_sounds, plain, scene_caption, sentence
+from simulation.event_layout import GAP_S
+from simulation.events import Part, at_level, cut, levelled, order_share, stored_activity
 from simulation.example import Clip, Example, Load, SourceError
-from simulation.levels import ACTIVE_FRAME_S, PEAK_LIMIT, db, from_int16, joint_gain, round_gain, to_int16
+from simulation.levels import PEAK_LIMIT, db, joint_gain, round_gain, to_int16
 from simulation.mixing import activity, finite
-from simulation.queries import captions
 from simulation.seeds import Rng, chance, integer, uniform
 
 Kind = Literal["event", "music", "events", "speech"]
 ROLE = {"event": "event", "music": "music", "events": "event", "speech": "speech"}
+EVENTS = SourceRange(event=1.0, speech=0.0, music=0.0)
 TRIES = 64
-MAX_CHARACTERS_PER_S = 40.0  # twice the fastest reading: beyond, it is not this text, or not all of the sound
+SEARCHED = 4096  # utterances looked at where so many tries found none
+MAX_CHARACTERS_PER_S = 40.0  # twice the fastest reading: such a sound is not that of the text, or not all of it
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,9 @@ class Config:
         if self.num_events[0] < 2 or self.gap_s[0] < GAP_S:
             raise ValueError(f"num_events is {self.num_events}, gap_s {self.gap_s}: at least 2, and {GAP_S}")
         if self.duration_s < self.num_events[1] * (0.5 + self.gap_s[1]):
-            raise ValueError(f"duration_s is {self.duration_s}: too short for {self.num_events[1]} sounds {self.gap_s[1]} s apart")
+            raise ValueError(
+                f"duration_s is {self.duration_s}: too short for {self.num_events[1]} sounds {self.gap_s[1]} s apart"
+            )
         if self.language not in LANGUAGES:
             raise ValueError(f"language is {self.language!r}: there are wordings for {', '.join(LANGUAGES)}")
 
@@ -117,11 +120,175 @@ def draw(config: Config, bank: Bank, rng: Rng) -> Scene:
 
 def _single(config: Config, bank: Bank, rng: Rng, kind: Kind) -> Scene:
     """One sound or piece of music, the whole file or as much of it as is allowed."""
-    generator = rng("sound")
+    generator, role = rng("sound"), ROLE[kind]
     for _ in range(TRIES):
-        row = bank.row(generator, ROLE[kind], bank.group(generator, ROLE[kind]))
+        row = bank.row(generator, role, bank.group(generator, role))
         clip = cut(bank, generator, row, config.duration_s)
-        text = _told(clip, bank.value(row, "num_frames"), config)
+        text = _told(clip, clip.num_frames == bank.value(row, "num_frames"), LANGUAGES[config.language])
         if text:
-            return _scene(config, bank, rng, kind, sentence(text), (Sound(clip),))
-    raise ValueError(f"tta: none of {TRIES} files of {ROLE[kind]} has a caption or label: fill these columns of the manifest")
+            return _scene(config, bank, rng, kind, text=sentence(text), sounds=(Sound(clip),))
+    raise ValueError(
+        f"tta: {TRIES} files of {role} have neither a label nor a caption that holds for what is used of them: fill these columns of"
+        " the corpus manifest"
+    )
+
+
+def _told(clip: Clip, whole: bool, wordings: CaptionWordings) -> str:
+    """The clip in words. Of a cut file, a caption with "then" and the like may tell of what was cut off: its class serves."""
+    said = clip.caption.strip()
+    return said if said and (whole or plain(said)) else (new_sounds(clip, "", wordings) or ("",))[0]
+
+
+def _several(config: Config, bank: Bank, rng: Rng, kind: Kind) -> Scene:
+    """Some sounds, one after another or, of two, at the same time, that nobody takes for each other."""
+    generator, wordings = rng("several"), LANGUAGES[config.language]
+    together = chance(generator, config.together_probability)
+    count = 2 if together else integer(generator, config.num_events)
+    longest_s = config.duration_s if together else config.duration_s / count - config.gap_s[1]
+    for attempt in range(TRIES):
+        chosen = EVENTS.draw(bank, replace(rng, task=f"{rng.task} {attempt}") if attempt else rng, count)
+        clips = [cut(bank, generator, one.row, longest_s) for one in chosen]
+        if all(plain(clause(clip, "", wordings)) for clip in clips):
+            break
+    else:
+        raise ValueError(
+            f"tta: in {TRIES} choices of {count} sounds one had neither a caption of one plain clause nor a label: fill the column"
+            " `label` of the corpus manifest"
+        )
+    starts = _starts([clip.num_samples(bank.sample_rate_hz) for clip in clips], together, (config, bank, generator))
+    order = sorted(zip(starts, clips, strict=True), key=lambda pair: pair[0])
+    joint = _one(wordings.together if together else wordings.then, generator)
+    return _scene(
+        config,
+        bank,
+        rng,
+        kind,
+        text=scene_caption([(clip, "") for _, clip in order], joint, None, wordings),
+        sounds=tuple(Sound(clip, start, uniform(generator, config.balance_db, digits=2)) for start, clip in order),
+        together=together,
+    )
+
+
+def _starts(lengths: list[int], together: bool, drawing: tuple[Config, Bank, np.random.Generator]) -> list[int]:
+    """The shorter one anywhere within the longer, or one after another with gaps."""
+    config, bank, generator = drawing
+    if together:
+        return [integer(generator, (0, max(lengths) - length)) for length in lengths]
+    starts = [0]
+    for length in lengths[:-1]:
+        starts.append(starts[-1] + length + round(uniform(generator, config.gap_s) * bank.sample_rate_hz))
+    return starts
+
+
+def _utterance(config: Config, bank: Bank, rng: Rng, kind: Kind) -> Scene:
+    """A whole utterance with its transcript, with or without another one of its speaker."""
+    group, row = _with_text(config, bank, rng("utterance"))
+    clip = bank.clip(rng("utterance", "clip"), row, math.inf)
+    reference, others = None, [other for other in bank.members["speech"].of(group) if other != row]
+    if clip.speaker and others and chance(rng("reference", "happens"), config.reference_probability):
+        generator = rng("reference")
+        other = int(others[integer(generator, (0, len(others) - 1))])
+        reference = msgspec.structs.replace(bank.clip(generator, other, config.reference_s), text="")
+    text = clip.text.strip()
+    text = text.capitalize() if text.isupper() else text  # LibriSpeech's capitals read as shouting
+    return _scene(config, bank, rng, kind, text=text, sounds=(Sound(clip),), reference=reference)
+
+
+def _with_text(config: Config, bank: Bank, generator: np.random.Generator) -> tuple[int, int]:
+    """A speaker's group and a row of it with a transcript and of a length that serves."""
+    for _ in range(TRIES):
+        group = bank.group(generator, "speech")
+        row = bank.row(generator, "speech", group)
+        if _serves(config, bank, row):
+            return group, row
+    members = bank.members["speech"]
+    for place in generator.permutation(len(members.rows))[:SEARCHED]:
+        if _serves(config, bank, int(members.rows[place])):
+            return int(np.searchsorted(members.starts, place, side="right")) - 1, int(members.rows[place])
+    low, high = config.utterance_s
+    raise ValueError(
+        f"tta needs utterances of {low} to {high} s with a transcript, this split of the corpus has none in {SEARCHED} looked at: fill"
+        " the column `text` of the corpus manifest, or give --task.kinds.speech 0"
+    )
+
+
+def _serves(config: Config, bank: Bank, row: int) -> bool:
+    low, high = config.utterance_s
+    seconds = bank.value(row, "num_frames") / bank.value(row, "sample_rate_hz")
+    return low <= seconds <= high and any(map(str.isalpha, bank.value(row, "text")))
+
+
+def _scene(config: Config, bank: Bank, rng: Rng, kind: Kind, **found) -> Scene:
+    """The scene of what was found, as long as that."""
+    rate = bank.sample_rate_hz
+    return Scene(
+        sample_rate_hz=rate,
+        num_samples=max(sound.start + sound.clip.num_samples(rate) for sound in found["sounds"]),
+        kind=kind,
+        level_db=uniform(rng("level"), config.level_db, digits=2),
+        **found,
+    )
+
+
+def _one(options: tuple[str, ...], generator: np.random.Generator) -> str:
+    return options[integer(generator, (0, len(options) - 1))]
+
+
+def render(scene: Scene, load: Load) -> Example:
+    """The scene as audio: `target` and, for speech in the voice of one, `reference`."""
+    rate, whole = scene.sample_rate_hz, scene.kind == "speech"
+    parts = [Part(sound.start, _sound(sound, load, whole, rate)) for sound in scene.sounds]
+    mixture = np.zeros((1, scene.num_samples), np.float32)
+    for part in parts:
+        mixture[:, part.span] += part.audio
+    target, requested, measured = _stored(mixture, scene.level_db, rate)
+    signals = {"target": target}
+    requested["duration_s"] = scene.num_samples / rate
+    measured |= {"duration_s": target.shape[1] / rate, **_relations(scene, parts)}
+    if whole:
+        measured["characters_per_s"] = _pace(scene, measured["active_share"] * measured["duration_s"])
+    if scene.reference:
+        voice = levelled(load(scene.reference), scene.reference, scene.level_db, rate)
+        signals["reference"], asked, found = _stored(voice, scene.level_db, rate)
+        requested |= {f"reference_{name}": value for name, value in asked.items()}
+        measured |= {f"reference_{name}": value for name, value in found.items()}
+    texts = {"transcript" if whole else "caption": scene.text, "kind": scene.kind}
+    return Example(signals, {}, finite(requested), finite(measured), (), texts)
+
+
+def _sound(sound: Sound, load: Load, whole: bool, sample_rate_hz: int) -> np.ndarray:
+    """The clip at its level; an utterance that is whole needs no soft edges."""
+    if whole:
+        return levelled(load(sound.clip), sound.clip, sound.level_db, sample_rate_hz)
+    return at_level(load, sound.clip, sound.level_db, sample_rate_hz)
+
+
+def _stored(audio: np.ndarray, level_db: float, sample_rate_hz: int) -> tuple[np.ndarray, dict[str, float], dict[str, float]]:
+    """The signal as int16 at this active level, or below where its peaks do not allow it, which is not gated then, and labels
+    requested and measured."""
+    wanted = 10 ** (level_db / 20) / math.sqrt(activity(audio, sample_rate_hz).power)
+    limit = joint_gain([audio], PEAK_LIMIT / wanted)
+    stored = to_int16(audio * np.float32(round_gain(wanted * limit)))
+    found = stored_activity(stored, audio, sample_rate_hz)
+    measured = {"level_db": db(found.power), "active_share": float(found.frames.mean()), "limited_db": -db(limit**2)}
+    return stored, {"level_db": level_db} if limit == 1 else {}, measured
+
+
+def _relations(scene: Scene, parts: list[Part]) -> dict[str, float]:
+    """Of several sounds: that they follow each other, or how much of the one with less of it sounds together with the other."""
+    if len(parts) < 2:
+        return {}
+    rate = scene.sample_rate_hz
+    if not scene.together:
+        return {"order_share": order_share([(part, activity(part.audio, rate)) for part in parts], rate)}
+    one, other = (activity(part.alone(scene.num_samples), rate).frames for part in parts)
+    return {"together_share": float((one & other).sum() / max(min(one.sum(), other.sum()), 1))}
+
+
+def _pace(scene: Scene, active_s: float) -> float:
+    """Letters a second. SourceError where nobody can read so fast."""
+    found = sum(map(str.isalpha, scene.text)) / active_s
+    if found > MAX_CHARACTERS_PER_S:
+        clip = scene.sounds[0].clip
+        raise SourceError(clip.id, clip.path, "too_short", f"{active_s:.2f} s of sound for {scene.text!r}")
+    return found

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import time
 
 import psutil
@@ -193,3 +194,33 @@ def test_an_unwritable_place_is_named(corpus, tmp_path):
     with pytest.raises(OSError, match="file/out"):
         main(["sr", "--corpus", str(corpus), "--out", str(tmp_path / "file" / "out")])
     assert not ray.is_initialized()
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A file system of one megabyte."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True, text=True)
+    if mount.returncode:
+        pytest.skip(f"a small file system cannot be mounted here: {mount.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_full_disk_is_named_leaves_nothing_partial_and_a_rerun_goes_on(undisturbed, corpus, tiny_disk, tmp_path):
+    code, output = finished(simulate("sr", corpus, tiny_disk, "--workers", 1))
+    assert code == 4, output
+    assert "No space left" in output
+    folder = dataset_in(tiny_disk)
+    rows = {path.name.replace(".json", ".tar") for path in (folder / "rows").iterdir()}
+    assert rows  # what fitted is committed
+    assert not (folder / "dataset.json").exists()
+    made = contents(folder)
+    assert {name: made[name] for name in rows} == {name: undisturbed[name] for name in rows}
+    assert {path.name for path in folder.iterdir() if path.is_file()} >= rows
+    assert all(made[name] == undisturbed[name] for name in made if name.startswith("shard"))
+    subprocess.run(["mount", "-o", "remount,size=64m", tiny_disk], check=True)
+    code, output = finished(simulate("sr", corpus, tiny_disk, "--workers", 1))
+    assert code == 0, output
+    assert contents(folder) == undisturbed
