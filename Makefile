@@ -34,8 +34,8 @@ $(READY): requirements.lock
 	$(PY) -m pip install --quiet --progress-bar off -r requirements.lock
 	touch $@
 
-simulate: $(READY)  ## Simulate a task's data into shards and verify them: TASK=sr|tse|rtse|ss|lass
-	$(job) -m pipelines.simulate $(if $(CONFIG),--config '$(CONFIG)') $(TASK) $(call option,CORPUS,corpus) \
+simulate: $(READY)  ## Simulate a task's data into shards and verify them: TASK=sr|tse|rtse|ss|lass|...|all
+	$(job) -m $(if $(filter all,$(TASK)),pipelines.mixture,pipelines.simulate $(if $(CONFIG),--config '$(CONFIG)') $(TASK)) $(call option,CORPUS,corpus) \
 	  $(call option,OUT,out) $(call option,COUNT,count) $(call option,SEED,seed) $(ARGS)
 
 verify: $(READY)  ## Check datasets from their shards alone: OUT=data/lass-0123456789ab

@@ -22,6 +22,7 @@ from pipelines.outliers import Choice, choose, labels_of, num_outliers
 from simulation.example import Clip
 from simulation.seeds import Rng
 
+FAR_END = ("aec",)  # tasks whose reference runs along with the input; it is another recording in all others
 FIRST_ROLES = ("input", "target", "reference")  # on a card; the others follow in the order of the shard
 
 
@@ -140,7 +141,7 @@ def card(sample: Sample, choice: Choice) -> Card:
         [sentence(reason) for reason in choice.reasons] or ["drawn at random"],
         not choice.reasons,
         record["texts"],
-        [role(name, *audio[name]) for name in order],
+        [role(name, *audio[name], aligned=name != "reference" or record["task"] in FAR_END) for name in order],
         label_rows(record["requested"], record["measured"]),
         list(_clips(record["scene"])),
         json.dumps(record["scene"], indent=1, ensure_ascii=False),

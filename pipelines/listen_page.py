@@ -16,8 +16,8 @@ from simulation.example import Clip
 from simulation.labels import RESIDUAL_LIMIT_DB, disagreements, tolerance_of
 from simulation.levels import active_power, db, from_int16
 
-UNITS = {"db": "dB", "s": "s", "hz": "Hz", "samples": "samples", "share": "%", "ms": "ms", "semitones": "semitones"}
-ACRONYMS = {"snr": "SNR", "sir": "SIR", "sdr": "SDR", "rt60": "RT60", "drr": "DRR", "dc": "DC", "f0": "F0", "erle": "ERLE"}
+UNITS = {"db": "dB", "s": "s", "hz": "Hz", "ms": "ms", "share": "%"}
+ACRONYMS = {"snr": "SNR", "sir": "SIR", "sdr": "SDR", "rt60": "RT60", "drr": "DRR", "dc": "DC", "f0": "F0", "erle": "ERLE", "ser": "SER", "enr": "ENR"}
 MINUS, SPACE = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 ENDLESS_DB = 200.0  # what the labels say for the level of silence, and for a ratio to it
 EQUAL_LEVEL_DB = -26.0  # active level where "equal loudness" puts every role
@@ -125,8 +125,8 @@ def page(sections: list[Section]) -> str:
     return environment.get_template("listen.html").render(sections=sections)
 
 
-def role(name: str, audio: np.ndarray, sample_rate_hz: int) -> Role:
-    """The player of int16 `(channels, samples)`."""
+def role(name: str, audio: np.ndarray, sample_rate_hz: int, aligned: bool = True) -> Role:
+    """The player of int16 `(channels, samples)`; what is not `aligned` with the other roles keeps a position of its own."""
     signal = from_int16(audio)
     level_db, peak = db(active_power(signal, sample_rate_hz)), float(np.abs(signal).max(initial=0.0))
     return Role(
@@ -137,7 +137,7 @@ def role(name: str, audio: np.ndarray, sample_rate_hz: int) -> Role:
         quantity("level_db", round(level_db, 1)),
         quantity("peak_db", round(db(peak**2), 1)),
         round(min(10 ** ((EQUAL_LEVEL_DB - level_db) / 20), PEAK / peak), 4) if peak else 1.0,
-        name if name.startswith("reference") else "main",
+        "main" if aligned else name,
         frequency_ticks(sample_rate_hz),
     )
 
@@ -204,8 +204,8 @@ def sentence(reason: Reason) -> str:
 
 
 def label_name(label: str) -> str:
-    """`enrolment_snr_db` -> "enrolment SNR"; a share keeps its word."""
-    words = label.split("_")
+    """`enrolment_snr_db` -> "enrolment SNR"; a share and a number of samples keep their word."""
+    words = label.removesuffix("_per_s").split("_")
     words = words[:-1] if words[-1] in UNITS.keys() - {"share"} and len(words) > 1 else words
     return " ".join(_acronym(word) for word in words)
 
@@ -217,7 +217,7 @@ def _acronym(word: str) -> str:
 
 def quantity(label: str, value: float) -> str:
     """A label's value with its unit: ("snr_db", -4.9) -> "−4.9 dB"."""
-    unit = UNITS.get(label.rpartition("_")[2], "")
+    unit = "/s" if label.endswith("_per_s") else UNITS.get(label.rpartition("_")[2], "")
     if unit == "dB" and abs(value) >= ENDLESS_DB:
         return f"{MINUS if value < 0 else ''}∞{SPACE}dB"
     value = 100 * value if unit == "%" else value

@@ -44,6 +44,8 @@ def _decode(clip: Clip, open_file: Open) -> np.ndarray:
             if file.samplerate != clip.sample_rate_hz:
                 raise _refuse(clip, "wrong_rate", f"{file.samplerate} Hz, manifest says {clip.sample_rate_hz} Hz")
             file.seek(clip.start_frame)
+            if file.subtype == "PCM_16":  # the same samples in half the time that libsndfile takes to convert them
+                return file.read(clip.num_frames, dtype="int16", always_2d=True) * np.float32(2**-15)
             return file.read(clip.num_frames, dtype="float32", always_2d=True)
     except FileNotFoundError as error:
         raise _refuse(clip, "missing", str(error)) from None

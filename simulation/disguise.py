@@ -98,7 +98,7 @@ class Disguise(msgspec.Struct, frozen=True, omit_defaults=True):
         shift = 12 * math.log2(float(np.median(f0_hz[found.voiced])) / found.median_hz())
         f0_hz = np.pad(f0_hz, (0, len(source_s) - len(f0_hz)), "edge")
         said = say(audio, found, self.spectrum(), sample_rate_hz, f0_hz=f0_hz, source_s=source_s, method=self.method)
-        return Disguised(fitted(said, audio.shape[1]), round(shift, 4), self.mean_formant_ratio())
+        return Disguised(fitted(said, audio.shape[1]), found.median_hz(), round(shift, 4), self.mean_formant_ratio())
 
     def f0_of(self, found: Track) -> np.ndarray:
         """The disguised voice's F0 by frames of the track, gaps filled: `(frames,)` in Hz, in the range of the human voice."""
@@ -120,9 +120,10 @@ class Disguise(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True)
 class Disguised:
-    """The audio `(1, samples)` float32, and what of the request the voice had room for."""
+    """The audio `(1, samples)` float32, and what of the request the voice had room for, the shift at its median F0."""
 
     audio: np.ndarray
+    median_hz: float
     pitch_shift_semitones: float
     formant_ratio: float
 

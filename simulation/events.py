@@ -48,8 +48,8 @@ def _soften(audio: np.ndarray, attack: int, release: int) -> None:
 
 
 def stored_activity(stored: np.ndarray, source: np.ndarray, sample_rate_hz: int) -> Activity:
-    """The frames in which a sound is active, and the power of its int16 samples there: rounding must move no frame at the edge of
-    audibility in or out, of which a short sound has few."""
+    """The frames in which a sound is active, and the power of its int16 samples there: rounding must move no frame at the edge
+    of audibility in or out, of which a short sound has few."""
     frames = activity(source, sample_rate_hz).frames
     powers = frame_powers(from_int16(stored), sample_rate_hz)[frames]
     return Activity(frames, float(powers.mean()) if powers.size else 0.0)

@@ -65,6 +65,8 @@ REASONS = {
     "silent": "nothing above -90 dBFS",
     "clipped": "too many samples stuck at full scale",
     "too_short": "shorter than the task can use",
+    "unvoiced": "less voiced speech in it than the task needs",
+    "not_followed": "its pitch, formants or timing could not be followed: what was made of it is not what was asked for",
     "changed": "its bytes are not those of the manifest's sha256",
     "crash": "rendering it killed the process",
 }

@@ -132,8 +132,8 @@ def _phrase(config: EditRange, drawing: Drawing) -> tuple[int, int]:
 
 
 def _phrases(config: EditRange, spoken: Utterance, size: int) -> dict[tuple[int, int], float]:
-    """So many words in a row that can be cut out, each (first, past) with how likely it is: those that begin like a phrase and do
-    not break off in the middle of one are likelier, those at either end, too."""
+    """So many words in a row that can be cut out, each (first, past) with how likely it is: those that begin like a phrase and
+    do not break off in the middle of one are likelier, those at either end, too."""
     words, weights = spoken.words, {}
     little = [word_class(word, config.language) in LITTLE for word, _, _ in words]
     for first in range(len(words) - size + 1):
@@ -141,7 +141,10 @@ def _phrases(config: EditRange, spoken: Utterance, size: int) -> dict[tuple[int,
         pauses = (words[at + 1][1] - words[at][2] for at in range(first, past - 1))
         if words[past - 1][2] - words[first][1] < MIN_PHRASE_S or any(pause > MAX_PAUSE_S for pause in pauses):
             continue
-        weight = (LITTLE_WEIGHT if little[first] else 1.0) if size == 1 else BROKEN_WEIGHT if little[past - 1] else 1.0 + little[first]
+        if size == 1:
+            weight = LITTLE_WEIGHT if little[first] else 1.0
+        else:
+            weight = BROKEN_WEIGHT if little[past - 1] else 1.0 + little[first]
         weights[first, past] = weight * (EDGE_WEIGHT if first == 0 or past == len(words) else 1.0)
     return weights
 

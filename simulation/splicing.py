@@ -16,7 +16,7 @@ PAUSE_S = 0.1  # within a long pause a cut lies that near to its middle
 WINDOW_S = 0.005  # over which energy is looked at
 NEAR_LEAST = 4  # times the least energy is as good
 ALIGN_S = 0.004  # pieces are shifted by up to this, so that their waves agree where they overlap
-CLICK_FLOOR = 16  # steps of int16: below, a jump is that of rounding and noise
+CLICK_FLOOR = 16  # of int16: a smaller jump is that of rounding and noise
 AROUND_S = 0.02
 
 Gap = tuple[int, int]
@@ -44,12 +44,21 @@ class Copy:
 
 
 @dataclass(frozen=True)
+class Fade:
+    """A stretch that is nobody's copy. `jump` is the largest step from sample to sample in what was faded together."""
+
+    start: int
+    end: int
+    jump: int
+
+
+@dataclass(frozen=True)
 class Joined:
-    """int16 `(samples,)`, the stretches that are copies, and the fades (start, end) between them."""
+    """int16 `(samples,)`, the stretches that are copies, and the fades between them."""
 
     audio: np.ndarray
     copies: list[Copy]
-    fades: list[tuple[int, int]]
+    fades: list[Fade]
 
 
 def cut(samples: np.ndarray, gap: Gap, neighbours: tuple[int, int], sample_rate_hz: int) -> int:
@@ -92,20 +101,29 @@ def join(sources: Sequence[np.ndarray], pieces: Sequence[Piece], fade_samples: i
         tail = half if not last else 2 * half if piece.end < len(sources[piece.source]) else 0
         copies.append(Copy(number, piece.source, piece.start + lead, at + lead, length - lead - tail))
         if first and lead:
-            audio[:lead] = np.rint(audio[:lead] * ramp)
-            fades.append((0, lead))
+            fades.append(_faded(audio, 0, np.zeros(lead, np.int16), audio[:lead], ramp))
         if not first:
-            before, after = pieces[number - 1], piece
-            left = sources[before.source][before.end - half : before.end + half]
-            right = sources[after.source][after.start - half : after.start + half]
-            audio[at - half : at + half] = np.rint(left + (right.astype(np.float32) - left) * ramp)
-            fades.append((at - half, at + half))
+            meeting = pieces[number - 1]
+            left = sources[meeting.source][meeting.end - half : meeting.end + half]
+            right = sources[piece.source][piece.start - half : piece.start + half]
+            fades.append(_faded(audio, at - half, left, right, ramp))
         at += length
         if last and tail:
-            audio[at - tail :] = np.rint(audio[at - tail :] * ramp[::-1])
-            fades.append((at - tail, at))
+            fades.append(_faded(audio, at - tail, audio[at - tail :], np.zeros(tail, np.int16), ramp))
     assert all(copy.length >= 0 for copy in copies), pieces
     return Joined(audio, copies, fades)
+
+
+def _faded(audio: np.ndarray, start: int, left: np.ndarray, right: np.ndarray, ramp: np.ndarray) -> Fade:
+    """Fade from one to the other, into the audio from `start` on."""
+    jump = max(_jump(left), _jump(right))
+    audio[start : start + len(ramp)] = np.rint(left + (right.astype(np.float32) - left) * ramp)
+    return Fade(start, start + len(ramp), jump)
+
+
+def _jump(samples: np.ndarray) -> int:
+    """The largest step from sample to sample; at least that of rounding and noise."""
+    return int(np.abs(np.diff(samples.astype(np.int32))).max(initial=CLICK_FLOOR))
 
 
 def _ramp(length: int) -> np.ndarray:
@@ -143,22 +161,22 @@ def gaps_between(spans: Sequence[tuple[int, int]], length: int) -> list[tuple[in
     return [(start, end) for start, end in zip(edges[::2], edges[1::2]) if end > start]
 
 
-def click_db(audio: np.ndarray, fades: Sequence[tuple[int, int]], sample_rate_hz: int) -> float:
-    """Largest jump from sample to sample within a fade above the largest within 20 ms beside it, in dB; 0 if none is larger."""
-    jumps, around, worst = np.abs(np.diff(audio.astype(np.int32))), round(AROUND_S * sample_rate_hz), 0.0
-    for start, end in fades:
-        before, within, after = (
-            int(part.max(initial=CLICK_FLOOR)) for part in (jumps[max(start - around, 0) : start], jumps[start:end], jumps[end:][:around])
-        )
-        worst = max(worst, db((within / max(before, after)) ** 2))
+def click_db(audio: np.ndarray, fades: Sequence[Fade], sample_rate_hz: int) -> float:
+    """Largest jump from sample to sample within a fade above the largest in what was faded and 20 ms around, in dB; 0 if none
+    is larger."""
+    around, worst = round(AROUND_S * sample_rate_hz), 0.0
+    for fade in fades:
+        before, after = audio[max(fade.start - around, 0) : fade.start], audio[fade.end : fade.end + around]
+        within = _jump(audio[max(fade.start - 1, 0) : fade.end + 1])
+        worst = max(worst, db((within / max(fade.jump, _jump(before), _jump(after))) ** 2))
     return worst
 
 
-def step_db(audio: np.ndarray, fades: Sequence[tuple[int, int]], sample_rate_hz: int) -> float:
+def step_db(audio: np.ndarray, fades: Sequence[Fade], sample_rate_hz: int) -> float:
     """Largest difference in level between the 20 ms before and after a fade between two pieces, in dB."""
     around, steps = round(AROUND_S * sample_rate_hz), [0.0]
-    for start, end in fades:
-        before, after = audio[max(start - around, 0) : start], audio[end : end + around]
+    for fade in fades:
+        before, after = audio[max(fade.start - around, 0) : fade.start], audio[fade.end : fade.end + around]
         if len(before) == len(after) == around:
             powers = [float(np.square(part.astype(np.int64)).sum()) + around * CLICK_FLOOR**2 for part in (before, after)]
             steps.append(abs(db(powers[1] / powers[0])))

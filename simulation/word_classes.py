@@ -10,7 +10,7 @@ CLASSES = {
         "article": "a an the this that these those my your his her its our their some any each every no another",
         "pronoun": "i you he she it we they me him us them nobody somebody anyone everyone someone anybody nothing something",
         "preposition": "of in on at by from for to with through over under behind between near into about after before above"
-        " along around beside beyond during inside outside since until upon without toward towards against among below past than as",
+        " along around beside beyond during inside outside since until upon without toward towards against among below past than",
         "conjunction": "and but or so because if when while although though unless where which who whom whose what why how",
         "auxiliary": "is are was were am be been being do does did have has had will would shall should can could might must",
         "adverb": "not never always often very too also just only still again soon now then there here almost really even",

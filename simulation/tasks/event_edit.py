@@ -25,7 +25,6 @@ from simulation.levels import (
     PEAK_LIMIT,
     amplitude,
     db,
-    frame_powers,
     from_int16,
     joint_gain,
     power,

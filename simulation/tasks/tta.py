@@ -5,6 +5,7 @@ utterance of the speaker whose voice it is to have.
 """
 
 import math
+import re
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -26,6 +27,7 @@ ROLE = {"event": "event", "music": "music", "events": "event", "speech": "speech
 EVENTS = SourceRange(event=1.0, speech=0.0, music=0.0)
 TRIES = 64
 SEARCHED = 4096  # utterances looked at where so many tries found none
+MIN_TOGETHER = 0.5  # of the one with less sound, where a caption says "while"
 MAX_CHARACTERS_PER_S = 40.0  # twice the fastest reading: such a sound is not that of the text, or not all of it
 
 
@@ -128,8 +130,8 @@ def _single(config: Config, bank: Bank, rng: Rng, kind: Kind) -> Scene:
         if text:
             return _scene(config, bank, rng, kind, text=sentence(text), sounds=(Sound(clip),))
     raise ValueError(
-        f"tta: {TRIES} files of {role} have neither a label nor a caption that holds for what is used of them: fill these columns of"
-        " the corpus manifest"
+        f"tta: {TRIES} files of {role} have neither a label nor a caption that holds for what is used of them: fill these"
+        " columns of the corpus manifest"
     )
 
 
@@ -152,8 +154,8 @@ def _several(config: Config, bank: Bank, rng: Rng, kind: Kind) -> Scene:
             break
     else:
         raise ValueError(
-            f"tta: in {TRIES} choices of {count} sounds one had neither a caption of one plain clause nor a label: fill the column"
-            " `label` of the corpus manifest"
+            f"tta: in {TRIES} choices of {count} sounds one had neither a caption of one plain clause nor a label: fill the"
+            " column `label` of the corpus manifest"
         )
     starts = _starts([clip.num_samples(bank.sample_rate_hz) for clip in clips], together, (config, bank, generator))
     order = sorted(zip(starts, clips, strict=True), key=lambda pair: pair[0])
@@ -183,15 +185,13 @@ def _starts(lengths: list[int], together: bool, drawing: tuple[Config, Bank, np.
 def _utterance(config: Config, bank: Bank, rng: Rng, kind: Kind) -> Scene:
     """A whole utterance with its transcript, with or without another one of its speaker."""
     group, row = _with_text(config, bank, rng("utterance"))
-    clip = bank.clip(rng("utterance", "clip"), row, math.inf)
+    clip = bank.clip(rng("utterance", "clip"), row, config.utterance_s[1])
     reference, others = None, [other for other in bank.members["speech"].of(group) if other != row]
     if clip.speaker and others and chance(rng("reference", "happens"), config.reference_probability):
         generator = rng("reference")
         other = int(others[integer(generator, (0, len(others) - 1))])
         reference = msgspec.structs.replace(bank.clip(generator, other, config.reference_s), text="")
-    text = clip.text.strip()
-    text = text.capitalize() if text.isupper() else text  # LibriSpeech's capitals read as shouting
-    return _scene(config, bank, rng, kind, text=text, sounds=(Sound(clip),), reference=reference)
+    return _scene(config, bank, rng, kind, text=_written(clip.text), sounds=(Sound(clip),), reference=reference)
 
 
 def _with_text(config: Config, bank: Bank, generator: np.random.Generator) -> tuple[int, int]:
@@ -207,9 +207,15 @@ def _with_text(config: Config, bank: Bank, generator: np.random.Generator) -> tu
             return int(np.searchsorted(members.starts, place, side="right")) - 1, int(members.rows[place])
     low, high = config.utterance_s
     raise ValueError(
-        f"tta needs utterances of {low} to {high} s with a transcript, this split of the corpus has none in {SEARCHED} looked at: fill"
-        " the column `text` of the corpus manifest, or give --task.kinds.speech 0"
+        f"tta needs utterances of {low} to {high} s with a transcript, this split of the corpus has none in {SEARCHED} looked"
+        " at: fill the column `text` of the corpus manifest, or give --task.kinds.speech 0"
     )
+
+
+def _written(transcript: str) -> str:
+    """Transcripts in capitals, as LibriSpeech has them, in sentence case."""
+    text = transcript.strip()
+    return re.sub(r"\bi\b", "I", text.capitalize()) if text.isupper() else text
 
 
 def _serves(config: Config, bank: Bank, row: int) -> bool:
@@ -270,7 +276,7 @@ def _stored(audio: np.ndarray, level_db: float, sample_rate_hz: int) -> tuple[np
     limit = joint_gain([audio], PEAK_LIMIT / wanted)
     stored = to_int16(audio * np.float32(round_gain(wanted * limit)))
     found = stored_activity(stored, audio, sample_rate_hz)
-    measured = {"level_db": db(found.power), "active_share": float(found.frames.mean()), "limited_db": -db(limit**2)}
+    measured = {"level_db": db(found.power), "active_share": float(found.frames.mean()), "limited_db": abs(db(limit**2))}
     return stored, {"level_db": level_db} if limit == 1 else {}, measured
 
 
@@ -282,7 +288,12 @@ def _relations(scene: Scene, parts: list[Part]) -> dict[str, float]:
     if not scene.together:
         return {"order_share": order_share([(part, activity(part.audio, rate)) for part in parts], rate)}
     one, other = (activity(part.alone(scene.num_samples), rate).frames for part in parts)
-    return {"together_share": float((one & other).sum() / max(min(one.sum(), other.sum()), 1))}
+    found = float((one & other).sum() / max(min(one.sum(), other.sum()), 1))
+    if found < MIN_TOGETHER:
+        clips = [sound.clip for sound in scene.sounds]
+        detail = f"{found:.2f} of the shorter sound is heard with the other, {MIN_TOGETHER} is needed"
+        raise SourceError(" + ".join(clip.id for clip in clips), " + ".join(clip.path for clip in clips), "silent", detail)
+    return {"together_share": found}
 
 
 def _pace(scene: Scene, active_s: float) -> float:

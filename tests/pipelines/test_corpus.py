@@ -233,3 +233,9 @@ def test_the_real_corpus_is_read_whole(tmp_path):
     assert table.loc[table["role"] == "rir", "labels"].str.contains("t20_s").all()
     assert quarantined(tmp_path / "out") == {}
     assert corpus_manifest.read(str(tmp_path / "out")).id == corpus.id
+
+
+def test_a_corpus_that_was_begun_and_not_finished_is_refused(tmp_path):
+    (tmp_path / "corpus.json").write_text("{}")
+    with pytest.raises(ValueError, match="not finished"):
+        resolve(str(tmp_path))

@@ -54,7 +54,7 @@ def test_equal_loudness_never_clips():
     assert role("target", np.zeros((1, 16000), np.int16), 16000).equal_gain == 1.0
 
 
-def test_a_reference_has_a_time_line_of_its_own():
+def test_what_is_not_aligned_has_a_time_line_of_its_own():
     audio = np.ones((1, 1600), np.int16)
     assert [role(name, audio, 16000).timeline for name in ("input", "target", "source1", "reference")] == ["main"] * 3 + [
         "reference"
