@@ -21,7 +21,7 @@ option = $(if $($(1)),--$(2) '$($(1))')
 # On a cluster whose dashboard RAY_ADDRESS names (http://...), the same command runs as a submitted Ray job.
 job = $(if $(filter http%,$(RAY_ADDRESS)),.venv/bin/ray job submit --address $(RAY_ADDRESS) --working-dir . -- python,$(PY))
 
-.PHONY: help setup simulate verify replay plan listen corpus prepare starter test lint bench s3-install s3-server s3-stop lock clean
+.PHONY: help setup simulate verify replay plan listen corpus prepare starter test test-packages lint bench s3-install s3-server s3-stop lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,7 +53,7 @@ corpus: $(READY)  ## Build and check a corpus manifest: ROOT=folder FORMAT=libri
 starter: $(READY)  ## Make the synthetic starter corpus that is used when none is named
 	$(PY) -m pipelines.starter $(call option,OUT,out) $(call option,SEED,seed) $(ARGS)
 
-test: $(READY) s3-install  ## Run all tests
+test: $(READY) test-packages  ## Run all tests
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m pytest $(ARGS)
@@ -73,6 +73,12 @@ bench: $(READY)  ## Measure speed; the dated results are in tests/bench/RESULTS.
 
 s3-install: $(READY)
 	@$(PY) -m infra.s3_server install
+
+# What tests run against for real: an S3 server and a browser. Where they cannot be installed, those tests say so and are skipped.
+test-packages: $(READY)
+	-@$(PY) -m infra.s3_server install
+	-@command -v chromedriver >/dev/null || { apt-get -qq update && \
+	  DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium chromium-driver >/dev/null; }
 
 s3-server: $(READY) s3-install  ## Start a real S3 server (Ceph RGW) on this machine and print its AWS_ variables
 	@$(PY) -m infra.s3_server start

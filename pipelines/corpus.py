@@ -89,7 +89,7 @@ def resolve(location: str, name: str = "") -> Corpus:
     if location.endswith((".parquet", ".csv")) or corpus_manifest.has_manifest(open_store(location)):
         return corpus_manifest.read(location)
     if open_store(location).exists(corpus_manifest.DESCRIPTION):
-        raise ValueError(f"{location}: begun and not finished, it has no {corpus_manifest.MANIFEST}; rerun what makes this corpus")
+        raise ValueError(f"{location}: begun and not finished, there is no {corpus_manifest.MANIFEST}; rerun what makes it")
     config = Build(root=location, name=name)
     tree = _tree(location)
     place = open_store(config.place())

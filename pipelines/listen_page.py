@@ -17,7 +17,18 @@ from simulation.labels import RESIDUAL_LIMIT_DB, disagreements, tolerance_of
 from simulation.levels import active_power, db, from_int16
 
 UNITS = {"db": "dB", "s": "s", "hz": "Hz", "ms": "ms", "share": "%"}
-ACRONYMS = {"snr": "SNR", "sir": "SIR", "sdr": "SDR", "rt60": "RT60", "drr": "DRR", "dc": "DC", "f0": "F0", "erle": "ERLE", "ser": "SER", "enr": "ENR"}
+ACRONYMS = {
+    "snr": "SNR",
+    "sir": "SIR",
+    "sdr": "SDR",
+    "rt60": "RT60",
+    "drr": "DRR",
+    "dc": "DC",
+    "f0": "F0",
+    "erle": "ERLE",
+    "ser": "SER",
+    "enr": "ENR",
+}
 MINUS, SPACE = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 ENDLESS_DB = 200.0  # what the labels say for the level of silence, and for a ratio to it
 EQUAL_LEVEL_DB = -26.0  # active level where "equal loudness" puts every role

@@ -6,8 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulation.levels import db, from_int16, joint_gain, round_gain, to_int16
-from simulation.mixing import LOWER_DB, TRIES, Activity, activity, just_missed, total
+from simulation.example import Clip, SourceError
+from simulation.levels import PEAK_LIMIT, db, from_int16, round_gain, to_int16
+from simulation.mixing import LOWER_DB, TRIES, Activity, activity, just_missed, peak, total
+
+
+@dataclass(frozen=True)
+class Part:
+    """A signal, float32 `(1, samples)`, the clip that it comes from, and the active level in dBFS that it is to have."""
+
+    audio: np.ndarray
+    clip: Clip
+    level_db: float
 
 
 @dataclass(frozen=True)
@@ -24,21 +34,19 @@ class Balanced:
         return db(self.found[one].power / below) if below else 200.0
 
 
-def balanced(
-    parts: Mapping[str, np.ndarray], levels_db: Mapping[str, float], sample_rate_hz: int, along: Sequence[np.ndarray] = ()
-) -> Balanced:
-    """Each part, float32 `(1, samples)`, at its active level in dBFS; all of them lower where one or their sum would clip.
+def balanced(parts: Mapping[str, Part], sample_rate_hz: int, along: Sequence[np.ndarray] = ()) -> Balanced:
+    """The parts at their levels, all of them lower where one or their sum would clip; `along` has the gain of the first.
 
-    `along` are signals with the gain of the first part. No part may be silent.
+    SourceError for a part without an active frame.
     """
-    powers = {name: activity(audio, sample_rate_hz).power for name, audio in parts.items()}
-    assert all(powers.values()), f"silent: {powers}"
-    first, aims_db = next(iter(parts)), dict(levels_db)
+    powers = {name: _power(part, sample_rate_hz) for name, part in parts.items()}
+    levels_db = {name: part.level_db for name, part in parts.items()}
+    first, aims_db = next(iter(parts)), levels_db
+    signals = [*(part.audio for part in parts.values()), *along]
+    peaks = [peak(audio) for audio in signals]
     for _ in range(TRIES):
-        gains = {name: np.float32(round_gain(10 ** (aims_db[name] / 20) / math.sqrt(powers[name]))) for name in parts}
-        scaled = [audio * gains[name] for name, audio in parts.items()]
-        beside = [audio * gains[first] for audio in along]
-        stored = _stored(scaled, beside)
+        gains = [round_gain(10 ** (aims_db[name] / 20) / math.sqrt(power)) for name, power in powers.items()]
+        stored = _stored(signals, gains + gains[:1] * len(along), peaks, len(parts))
         found = {name: activity(from_int16(audio), sample_rate_hz) for name, audio in zip(parts, stored)}
         balance = Balanced(dict(zip(parts, stored)), stored[len(parts) :], found)
         misses = {name: levels_db[first] - levels_db[name] - balance.ratio_db(first, name) for name in parts}
@@ -48,7 +56,20 @@ def balanced(
     return balance
 
 
-def _stored(parts: list[np.ndarray], beside: list[np.ndarray]) -> list[np.ndarray]:
-    """All of them as int16 under one gain that limits each and the sum of the parts."""
-    gain = joint_gain([*parts, *beside, *([total(parts)] if len(parts) > 1 else [])])
-    return [to_int16(audio if gain == 1 else audio * np.float32(gain)) for audio in (*parts, *beside)]
+def _power(part: Part, sample_rate_hz: int) -> float:
+    found = activity(part.audio, sample_rate_hz).power
+    if not found:
+        detail = f"no active frame in {part.clip.num_frames} from {part.clip.start_frame} on"
+        raise SourceError(part.clip.id, part.clip.path, "silent", detail)
+    return found
+
+
+def _stored(signals: list[np.ndarray], gains: list[float], peaks: list[float], num_parts: int) -> list[np.ndarray]:
+    """The signals under their gains as int16, lower together where one of them or the sum of the parts would clip."""
+    heights = [gain * height for gain, height in zip(gains, peaks)]
+    highest = max(heights)
+    if sum(heights[:num_parts]) > PEAK_LIMIT:
+        scaled = [audio * np.float32(gain) for audio, gain in zip(signals[:num_parts], gains)]
+        highest = max(highest, peak(total(scaled)))
+    limit = PEAK_LIMIT / highest * (1 - 1e-6) if highest > PEAK_LIMIT else 1.0
+    return [to_int16(audio * np.float32(round_gain(gain * limit))) for audio, gain in zip(signals, gains)]

@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from simulation.pitch import F0_RANGE_HZ
 
 RATE_HZ = 8000
-NUM_FRAMES = 80
+NUM_FRAMES = 64
 FEWEST_FRAMES = 12  # that say anything
 HIGHEST_HZ = 3200.0  # of the harmonics
 SALIENCE = 3.8  # of the peak, in standard deviations of the cepstrum
@@ -29,24 +29,33 @@ _FADE = np.hanning(2 * _BINS)[_BINS:]  # a hard end of the spectrum would ring
 
 @dataclass(frozen=True)
 class Relation:
-    """`after` is `shift_semitones` above `before` where that has its middle pitch; deviations from it are `range_factor` as wide."""
+    """`after` is `shift_semitones` above `before` where that has its middle pitch; deviations from it are `range_factor` as wide.
+
+    `before_hz` and `after_hz` are the medians, 0 for a signal without pitch.
+    """
 
     shift_semitones: float
     range_factor: float
     num_frames: int
+    before_hz: float
+    after_hz: float
 
     @property
     def known(self) -> bool:
         return self.num_frames >= FEWEST_FRAMES
 
 
-def relate(after: np.ndarray, before: np.ndarray, sample_rate_hz: int, middle_hz: float) -> Relation:
-    """The line of F0 against F0, in semitones, through the frames where both signals have one. `(1, samples)` float32 each."""
+def relate(after: np.ndarray, before: np.ndarray, sample_rate_hz: int, middle_hz: float = 0.0) -> Relation:
+    """The line of F0 against F0, in semitones, through the frames where both signals have one. `(1, samples)` float32 each.
+
+    The middle is `middle_hz`, the median of `before` if 0.
+    """
     one, other = _low(before, sample_rate_hz), _low(after, sample_rate_hz)
     at = _loud(one[: len(other)])
     before_hz, after_hz = (f0_hz(signal, at) for signal in (one, other))
+    medians = _median(before_hz), _median(after_hz)
     both = (before_hz > 0) & (after_hz > 0)
-    x, y = (12 * np.log2(found[both] / middle_hz) for found in (before_hz, after_hz))
+    x, y = (12 * np.log2(found[both] / (middle_hz or medians[0] or 1.0)) for found in (before_hz, after_hz))
     line = np.array([float(np.median(y - x)) if len(x) else 0.0, 1.0])
     for reach in (5.0, 2.0, 1.0):  # an octave error is far off any line
         near = np.abs(y - line[0] - line[1] * x) < reach
@@ -54,14 +63,17 @@ def relate(after: np.ndarray, before: np.ndarray, sample_rate_hz: int, middle_hz
         if len(x) < FEWEST_FRAMES:
             break
         line = _line(x, y)
-    return Relation(round(float(line[0]), 4), round(float(line[1]), 4), len(x))
+    return Relation(round(float(line[0]), 4), round(float(line[1]), 4), len(x), *medians)
 
 
 def median_f0_hz(audio: np.ndarray, sample_rate_hz: int) -> float:
     """Of the loud frames that have one; 0 if too few have."""
     low = _low(audio, sample_rate_hz)
-    found = f0_hz(low, _loud(low))
-    return round(float(np.median(found[found > 0])), 2) if (found > 0).sum() >= FEWEST_FRAMES else 0.0
+    return _median(f0_hz(low, _loud(low)))
+
+
+def _median(found_hz: np.ndarray) -> float:
+    return round(float(np.median(found_hz[found_hz > 0])), 2) if (found_hz > 0).sum() >= FEWEST_FRAMES else 0.0
 
 
 def f0_hz(low: np.ndarray, at: np.ndarray) -> np.ndarray:

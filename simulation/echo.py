@@ -219,7 +219,7 @@ def _loudest(samples: np.ndarray, first: int, past: int, length: int) -> tuple[i
 
 def correlation_peak(after: np.ndarray, before: np.ndarray) -> int:
     """How late `before` is found in the longer `after`, `(1, samples)` each: generalised cross-correlation, phase transform."""
-    size = scipy.fft.next_fast_len(after.shape[1] + before.shape[1], real=True)
+    size = scipy.fft.next_fast_len(after.shape[1], real=True)  # what wraps around are the lags that are not looked at
     cross = scipy.fft.rfft(after[0], size) * np.conj(scipy.fft.rfft(before[0], size))
     magnitude = np.abs(cross)
     cross /= magnitude + np.float32(1e-2) * magnitude.max() + np.float32(1e-30)

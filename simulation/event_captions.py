@@ -73,9 +73,11 @@ def new_sounds(clip: Clip, voice: str, wordings: CaptionWordings) -> tuple[str, 
     if told:
         return (told,) if told.startswith("the ") else tuple(option.format(sound=told) for option in wordings.new)
     name = spoken(clip.label)
+    if not name:
+        return ()
     if clip.role == "music":
-        return (name if "music" in name else wordings.new_music.format(label=name),) * bool(name)
-    return (_named(name, wordings),) * bool(name)
+        return (name if "music" in name else wordings.new_music.format(label=name),)
+    return (_named(name, wordings),)
 
 
 def scene_caption(told: Sequence[tuple[Clip, str]], joint: str, background: Clip | None, wordings: CaptionWordings) -> str:

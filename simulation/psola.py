@@ -18,6 +18,7 @@ from simulation.pitch import LOW_RATE_HZ, PERIOD_S, Track
 from simulation.seeds import stored_noise
 
 PHASES = 16  # positions a sample
+_SPARSE = 4  # what is left of a voice turned back by its own phase moves slowly
 _BINS = 32  # of a period, to find where its energy lies
 _BLOCK = 64  # grains at a time: what the nearest caches hold
 _SLOPE = 1024  # steps of half a window
@@ -112,10 +113,11 @@ def input_pulses(track: Track) -> np.ndarray:
     frames_s = np.arange(len(track.f0_hz)) * PERIOD_S
     phase = np.cumsum(np.interp(at, frames_s, track.filled())) / LOW_RATE_HZ
     voiced = np.interp(at, frames_s, track.voiced.astype(np.float64)) >= 0.5
-    turned = low * np.cos(2 * np.pi * phase) - 1j * (low * np.sin(2 * np.pi * phase))
+    angles = (2 * np.pi) * phase
     period = round(LOW_RATE_HZ / track.median_hz())
-    fundamental = _averaged(_averaged(turned, period), period)
-    phase += np.unwrap(np.arctan2(fundamental.imag, fundamental.real)) / (2 * np.pi)
+    real, imag = (_averaged(low * turn(angles), period) for turn in (np.cos, np.sin))
+    departure = np.unwrap(np.arctan2(-imag, real)) / (2 * np.pi)
+    phase += np.interp(np.arange(num_samples), np.arange(len(departure)) * _SPARSE, departure)
     bins = ((phase[voiced] % 1) * _BINS).astype(np.int64) % _BINS
     energy = np.bincount(bins, np.square(low[voiced]), _BINS)
     energy = energy + np.roll(energy, 1) + np.roll(energy, -1)
@@ -128,9 +130,11 @@ def input_pulses(track: Track) -> np.ndarray:
 
 
 def _averaged(signal: np.ndarray, width: int) -> np.ndarray:
-    """Mean over `width` samples around each: zeros at the multiples of its frequency."""
+    """Every fourth sample of the mean over `width` samples, taken twice: zeros at the multiples of its frequency."""
     sums = np.concatenate([np.zeros(width // 2 + 1), signal, np.zeros(width - width // 2)]).cumsum()
-    return (sums[width : width + len(signal)] - sums[: len(signal)]) / width
+    once = sums[width : width + len(signal)] - sums[: len(signal)]
+    sums = np.concatenate([np.zeros(width - width // 2 + 1), once, np.zeros(width // 2)]).cumsum()
+    return sums[width : width + len(signal) : _SPARSE] - sums[: len(signal) : _SPARSE]
 
 
 def overlap_add(audio: np.ndarray, layout: Layout, spectrum: Spectrum, sample_rate_hz: int) -> np.ndarray:

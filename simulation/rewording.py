@@ -21,6 +21,7 @@ MAX_PAUSE_S = 0.3  # within words that go together
 LITTLE = ("article", "preposition", "conjunction", "auxiliary", "pronoun")
 LITTLE_WEIGHT = 0.5  # of single words that carry little
 BROKEN_WEIGHT = 0.15  # of several words that break off: "of the"
+UNLIKE_WEIGHT = 0.3  # of a join between a pause and running speech: it is heard
 EDGE_WEIGHT = 3.0  # of words at either end, of which instructions say so
 END_SHARE = 0.5  # of places at an end that are called so
 MIN_LEFT = 2  # words of the shorter side
@@ -145,7 +146,8 @@ def _phrases(config: EditRange, spoken: Utterance, size: int) -> dict[tuple[int,
             weight = LITTLE_WEIGHT if little[first] else 1.0
         else:
             weight = BROKEN_WEIGHT if little[past - 1] else 1.0 + little[first]
-        weights[first, past] = weight * (EDGE_WEIGHT if first == 0 or past == len(words) else 1.0)
+        weight *= EDGE_WEIGHT if first == 0 or past == len(words) else 1.0
+        weights[first, past] = weight * (1.0 if spoken.pauses(first) == spoken.pauses(past) else UNLIKE_WEIGHT)
     return weights
 
 
@@ -196,7 +198,8 @@ def _moved(config: EditRange, drawing: Drawing) -> Plan | None:
     elsewhere = [at for at in range(length + 1) if at < first or at > past]
     if not past or not elsewhere:
         return None
-    to = drawing.one(elsewhere)
+    spoken = drawing.spoken
+    to = pick(drawing.generator, {at: 1.0 if spoken.pauses(at) == spoken.pauses(first) else UNLIKE_WEIGHT for at in elsewhere})
     if to < first:
         spans = (0, to), (first, past), (to, first), (past, length)
         where, back = (to, to + size), past
@@ -236,7 +239,7 @@ def _donor(config: EditRange, drawing: Drawing, span: tuple[int, int]) -> tuple[
     beside = {word.lower() for word in words[max(span[0] - 1, 0) : span[1] + 1]}  # a word twice in a row would be odd
     best, best_score = None, -1.0
     for number, row in enumerate(companions(drawing.bank, drawing.generator, drawing.row)):
-        if number == DONORS or best_score > len(kinds):
+        if number == DONORS or best_score >= len(kinds) + 0.25:
             break
         donor = utterance(drawing.bank, drawing.generator, row, (1, math.inf), config.language)
         for first, past in _order(config, donor, len(kinds), drawing.generator) if donor else ():
@@ -244,9 +247,10 @@ def _donor(config: EditRange, drawing: Drawing, span: tuple[int, int]) -> tuple[
             if beside & {said[0].lower(), said[-1].lower()}:
                 continue
             alike = sum(word_class(one, config.language) == kind for one, kind in zip(said, kinds))
-            ends = (past == len(donor.words)) == (span[1] == len(words))  # sentences end in a tone of their own
-            if alike + 0.5 * ends > best_score:
-                best, best_score = (donor, (first, past)), alike + 0.5 * ends
+            fits = (past == len(donor.words)) == (span[1] == len(words))  # sentences end in a tone of their own
+            fits += sum(donor.pauses(there) == drawing.spoken.pauses(here) for there, here in zip((first, past), span)) / 2
+            if alike + fits / 4 > best_score:
+                best, best_score = (donor, (first, past)), alike + fits / 4
     return around(*best, CONTEXT_WORDS) if best else None
 
 

@@ -13,6 +13,7 @@ from simulation.example import Clip
 from simulation.word_classes import spelled
 
 PAUSE_S = 0.1  # between words: a long recording may be cut there
+SHORT_PAUSE_S = 0.03
 MARGIN_S = 0.15  # of a pause that stays with what follows
 OVERLAP_S = 0.03  # of a word with the next that is put up with
 TRIES = 64  # utterances before all are looked through
@@ -36,6 +37,11 @@ class Utterance(msgspec.Struct, frozen=True):
         before = round(self.words[number - 1][2] * sample_rate_hz) if number else 0
         after = round(self.words[number][1] * sample_rate_hz) if number < len(self.words) else num_samples
         return min(before, after), max(before, after)
+
+    def pauses(self, number: int) -> bool:
+        """Whether nothing is said for a moment before word `number`, or it is the first, or past the last."""
+        words = self.words
+        return number in (0, len(words)) or words[number][1] - words[number - 1][2] >= SHORT_PAUSE_S
 
 
 def times(bank: Bank, row: int) -> Words:

@@ -7,12 +7,12 @@ import msgspec
 import numpy as np
 
 from simulation.acoustics import SPEED_OF_SOUND_M_S, drr_db, measured_rt60_s, onset_index
-from simulation.balance import Balanced, balanced
+from simulation.balance import Balanced, Part, balanced
 from simulation.bank import Bank
 from simulation.convolution import convolve
 from simulation.distinct import pick
 from simulation.echo import Change, Echo, EchoPath, Place, PlaybackRange, echo
-from simulation.example import Clip, Example, Load, SourceError
+from simulation.example import Clip, Example, Load
 from simulation.levels import db, from_int16
 from simulation.loudspeaker import LoudspeakerRange
 from simulation.mixing import Placed, activity, finite, placed, residual_db, summed, tiled
@@ -227,42 +227,32 @@ def _beside(generator: np.random.Generator, clip: Clip, far: Placed | None, leng
     return Placed(clip, integer(generator, (max(first - samples + shared, 0), min(past - shared, num_samples - samples))))
 
 
-def _sounding(clip: Clip, audio: np.ndarray, sample_rate_hz: int) -> np.ndarray:
-    """The clip's audio as it is; SourceError without an active frame."""
-    if not activity(audio, sample_rate_hz).power:
-        raise SourceError(clip.id, clip.path, "silent", f"no active frame in {clip.num_frames} from {clip.start_frame} on")
-    return audio
-
-
 def render(scene: Scene, load: Load) -> Example:
     """The scene as audio: `input` (the microphone), `reference` (what was sent), `target` (silence where nobody speaks here).
 
     The input is the sum of its parts to the last bit: `echo`, `noise`, and `near` where the target is not all of the voice.
     """
-    rate, num_samples = scene.sample_rate_hz, scene.num_samples
+    rate, levels_db = scene.sample_rate_hz, scene.levels_db()
     answers = responses(scene.room, load, rate)
     reference, sent = _reference(scene, load)
-    parts: dict[str, np.ndarray] = {}
-    along: list[np.ndarray] = []
+    parts, along, echoed = {}, [], None
     if scene.near:
-        dry = _sounding(scene.near.clip, scene.near.audio(load, num_samples, rate), rate)
-        parts["near"], *along = convolve(dry, _wanted(answers[0], scene.target))
-    echoed = _echo(scene, from_int16(reference), answers) if scene.path else None
-    if echoed:
-        parts["echo"] = _sounding(scene.far.placed.clip, echoed.audio, rate)
+        wet, *along = convolve(scene.near.audio(load, scene.num_samples, rate), _wanted(answers[0], scene.target))
+        parts["near"] = Part(wet, scene.near.clip, levels_db["near"])
+    if scene.path:
+        echoed = _echo(scene, from_int16(reference), answers)
+        parts["echo"] = Part(echoed.audio, scene.far.placed.clip, levels_db["echo"])
     if scene.noise:
-        parts["noise"] = _sounding(scene.noise, tiled(load(scene.noise), num_samples, rate), rate)
-    mixed = balanced(parts, scene.levels_db(), rate, along)
+        parts["noise"] = Part(tiled(load(scene.noise), scene.num_samples, rate), scene.noise, levels_db["noise"])
+    mixed = balanced(parts, rate, along)
     stems = dict(mixed.parts)
-    target = mixed.along[0] if along else stems.pop("near", np.zeros((1, num_samples), np.int16))
+    target = mixed.along[0] if along else stems.pop("near", np.zeros((1, scene.num_samples), np.int16))
     whole = summed(list(mixed.parts.values()))
     requested, measured = _labels(scene, mixed, target)
-    measured |= _acoustics(scene, answers) | sent
-    measured["stem_residual_db"] = residual_db(whole, list(mixed.parts.values()))
+    measured |= sent | _acoustics(scene, answers) | {"stem_residual_db": residual_db(whole, list(mixed.parts.values()))}
     if echoed:
         asked, found = echoed.labels(from_int16(mixed.parts["echo"]))
-        requested |= asked
-        measured |= found
+        requested, measured = requested | asked, measured | found
     return Example(
         signals={"input": whole, "target": target, "reference": reference},
         stems=stems,
@@ -283,10 +273,10 @@ def _reference(scene: Scene, load: Load) -> tuple[np.ndarray, dict[str, float]]:
     rate, far = scene.sample_rate_hz, scene.far
     if far is None:
         return np.zeros((1, scene.num_samples), np.int16), {}
-    parts = {"far": _sounding(far.placed.clip, far.placed.audio(load, scene.num_samples, rate), rate)}
+    parts = {"far": Part(far.placed.audio(load, scene.num_samples, rate), far.placed.clip, far.level_db)}
     if far.noise:
-        parts["noise"] = _sounding(far.noise, tiled(load(far.noise), scene.num_samples, rate), rate)
-    sent = balanced(parts, {"far": far.level_db, "noise": far.level_db - far.snr_db}, rate)
+        parts["noise"] = Part(tiled(load(far.noise), scene.num_samples, rate), far.noise, far.level_db - far.snr_db)
+    sent = balanced(parts, rate)
     return summed(list(sent.parts.values())), {"reference_snr_db": sent.ratio_db("far", "noise")} if far.noise else {}
 
 

@@ -191,13 +191,13 @@ def _voices(scene: Scene, requested: dict[str, float], middle_hz: float, stored:
     rate = scene.sample_rate_hz
     voices = [from_int16(audio) for audio in stored]
     timbres = [timbre(voice, rate) for voice in voices]
-    pitches_hz = [median_f0_hz(voice, rate) for voice in voices]
-    relation = relate(voices[0], voices[1], rate, middle_hz or pitches_hz[1] or 150.0)
+    relation = relate(voices[0], voices[1], rate, middle_hz)
+    reference_hz = median_f0_hz(voices[2], rate)
     late = timing(timbres[0], timbres[1])
     found = {
         "formant_ratio": formant_ratio(timbres[0], timbres[1], rate),
-        "speaker_distance_input": _distance(timbres[0], timbres[2], pitches_hz[0], pitches_hz[2]),
-        "speaker_distance_target": _distance(timbres[1], timbres[2], pitches_hz[1], pitches_hz[2]),
+        "speaker_distance_input": _distance(timbres[0], timbres[2], relation.after_hz, reference_hz),
+        "speaker_distance_target": _distance(timbres[1], timbres[2], relation.before_hz, reference_hz),
         "lag_ms": late.lag_ms,
         "timing_error_ms": late.error_ms,
         "envelope_correlation": _envelope_correlation(timbres[0], timbres[1]),

@@ -21,9 +21,10 @@ from infra.dataset import (
     shard_name,
     shards_of,
 )
-from infra.shards import build, decode_flac, encode_flac, encode_json
+from infra.shards import Sample, build, decode_flac, encode_flac, encode_json
 from infra.storage import Store, open_store
-from pipelines.listen import Listen, listen
+from pipelines.listen import Listen, card, listen
+from pipelines.outliers import Choice
 from tests.pipelines.browser import Browser, missing
 
 HOSTILE = "<script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\"> & \"more\""
@@ -137,6 +138,15 @@ def test_what_it_is_made_from_and_how_it_is_labelled_is_on_the_page(dataset, tmp
     assert "CC0 1.0" in page.text["small"]
     assert "speech-s" in page.text["li"]
     assert all(name in page.text["b"] for name in ("SNR", "target level"))
+
+
+def test_a_reference_keeps_its_own_position_unless_it_is_what_the_loudspeaker_plays():
+    audio = {f"{name}.flac": (np.ones((1, 800), np.int16), 16000) for name in ("noise", "reference", "input")}
+    record = {"requested": {}, "measured": {}, "texts": {}, "scene": {}, "sample_rate_hz": 16000}
+    shown = {task: card(Sample("k", audio | {"json": record | {"task": task}}), Choice(0, ())).roles for task in ("tse", "aec")}
+    assert [role.name for role in shown["tse"]] == ["input", "reference", "noise"]
+    assert [role.timeline for role in shown["tse"]] == ["main", "reference", "main"]
+    assert [role.timeline for role in shown["aec"]] == ["main", "main", "main"]
 
 
 def test_the_same_dataset_gives_the_same_page_and_another_seed_another(dataset, tmp_path):
