@@ -35,23 +35,23 @@ $(READY): requirements.lock
 	touch $@
 
 simulate: $(READY)  ## Simulate a task's data into shards and verify them: TASK=sr|tse|rtse|ss|lass|...|all
-	$(job) -m $(if $(filter all,$(TASK)),pipelines.mixture,pipelines.simulate $(if $(CONFIG),--config '$(CONFIG)') $(TASK)) $(call option,CORPUS,corpus) \
+	@$(job) -m $(if $(filter all,$(TASK)),pipelines.mixture,pipelines.simulate $(if $(CONFIG),--config '$(CONFIG)') $(TASK)) $(call option,CORPUS,corpus) \
 	  $(call option,OUT,out) $(call option,COUNT,count) $(call option,SEED,seed) $(ARGS)
 
 verify: $(READY)  ## Check datasets from their shards alone: OUT=data/lass-0123456789ab
-	$(job) -m pipelines.verify $(call option,OUT,out) $(call option,CORPUS,corpus) $(ARGS)
+	@$(job) -m pipelines.verify $(call option,OUT,out) $(call option,CORPUS,corpus) $(ARGS)
 
 replay: $(READY)  ## Render one example again and write it to listen to: KEY=lass-s0-00000007 OUT=data
-	$(PY) -m pipelines.replay $(call option,KEY,key) $(call option,OUT,out) $(call option,CORPUS,corpus) $(ARGS)
+	@$(PY) -m pipelines.replay $(call option,KEY,key) $(call option,OUT,out) $(call option,CORPUS,corpus) $(ARGS)
 
 plan: $(READY)  ## Measure a few examples, print core-hours, GB, shards and cost: TASK=sr HOURS=1000
-	$(PY) -m pipelines.plan $(TASK) $(call option,HOURS,hours) $(call option,CORPUS,run.corpus) $(ARGS)
+	@$(PY) -m pipelines.plan $(TASK) $(call option,HOURS,hours) $(call option,CORPUS,run.corpus) $(ARGS)
 
 corpus: $(READY)  ## Build and check a corpus manifest: ROOT=folder FORMAT=librispeech OUT=data/corpora/name
-	$(PY) -m pipelines.corpus build $(call option,ROOT,root) $(call option,FORMAT,format) $(call option,OUT,out) $(ARGS)
+	@$(PY) -m pipelines.corpus build $(call option,ROOT,root) $(call option,FORMAT,format) $(call option,OUT,out) $(ARGS)
 
 starter: $(READY)  ## Make the synthetic starter corpus that is used when none is named
-	$(PY) -m pipelines.starter $(call option,OUT,out) $(call option,SEED,seed) $(ARGS)
+	@$(PY) -m pipelines.starter $(call option,OUT,out) $(call option,SEED,seed) $(ARGS)
 
 test: $(READY) test-packages  ## Run all tests
 	$(PY) -m ruff check .
@@ -63,10 +63,10 @@ lint: $(READY)  ## Format and check the code
 	$(PY) -m ruff check --fix .
 
 prepare: $(READY)  ## Resample a corpus once to the rate of the tasks: CORPUS=... OUT=...
-	$(PY) -m pipelines.prepare $(call option,CORPUS,corpus) $(call option,OUT,out) $(ARGS)
+	@$(PY) -m pipelines.prepare $(call option,CORPUS,corpus) $(call option,OUT,out) $(ARGS)
 
 listen: $(READY)  ## Write a page to listen to datasets with: OUT=data
-	$(PY) -m pipelines.listen $(call option,OUT,out) $(call option,COUNT,count) $(ARGS)
+	@$(PY) -m pipelines.listen $(call option,OUT,out) $(call option,COUNT,count) $(ARGS)
 
 bench: $(READY)  ## Measure speed; the dated results are in tests/bench/RESULTS.md
 	$(PY) -m tests.bench.simulate $(call option,CORPUS,corpus) $(ARGS)

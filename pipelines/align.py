@@ -5,7 +5,6 @@ audio stays where it is. Files whose alignment fails a check keep their row, wit
 """
 
 import io
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,16 +20,15 @@ from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, Worker
 from tqdm import tqdm
 
 from infra import cluster, corpus_manifest
-from infra.command_line import run
+from infra.command_line import TooManyRejects, run
 from infra.corpus_manifest import QUARANTINE, Corpus
-from infra.storage import Store, StorageError, open_store
+from infra.storage import Store, open_store
 from pipelines import corpus as corpora
 from pipelines import word_times
 from pipelines.forced_alignment import Aligner, Limits
 from pipelines.formats.tree import Tree
 from pipelines.word_times import Refused
 
-EXIT_REJECTS = 3
 FILES_PER_TASK = 32
 FEW_FILES = 64  # aligned in this process before Ray would have started
 RETRIES = 2  # of a worker that died
@@ -64,27 +62,23 @@ class Align:
             raise ValueError(f"--workers is {self.workers}: give 0 or more")
 
 
-class TooManyRefused(ValueError):
-    """The word times are not to be trusted: says how many, why and where they are named."""
-
-
 def align(config: Align) -> Corpus:
-    """The corpus with word times, as written. ValueError for what a person can mend, TooManyRefused."""
+    """The corpus with word times, as written. ValueError for what a person can mend, TooManyRejects."""
     corpus = corpora.resolve(config.corpus)
     place = config.out or f"{corpora.HOME}/{corpus.name}-aligned"
-    if open_store(place).url == open_store(corpus.location or f"{corpora.HOME}/starter").url:
+    if open_store(place).url == open_store(corpus.location).url:
         raise ValueError(f"{place}: holds the corpus itself; choose another --out for the one with word times")
     rows = wanted(corpus.table, config.again)
     speech = corpus.table.take(rows)
-    print(f"{corpus.location or corpus.name}: {len(rows)} transcripts to align")
+    print(f"{corpus.location}: {len(rows)} transcripts to align")
     found = from_files(config.times, speech) if config.times else align_all(corpus.root, speech, config)
     refused = pc.not_equal(found["reason"], "").to_numpy()
-    rejects = pd.DataFrame({name: speech[name].to_pandas() for name in ("id", "path")} | found.drop_columns("words").to_pydict())
-    open_store(place).put(QUARANTINE, rejects[refused].to_csv(index=False).encode())
-    reasons = rejects[refused]["reason"].value_counts().sort_index().to_dict()
+    rejects = pd.concat([speech.select(["id", "path"]).to_pandas(), found.drop_columns("words").to_pandas()], axis=1)[refused]
+    open_store(place).put(QUARANTINE, rejects.to_csv(index=False).encode())
+    reasons = rejects["reason"].value_counts().sort_index().to_dict()
     if refused.sum() > config.max_reject_share * len(rows):
         counts = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
-        raise TooManyRefused(
+        raise TooManyRejects(
             f"{refused.sum()} of {len(rows)} files were refused ({counts}), more than --max-reject-share"
             f" {config.max_reject_share}. {place}/{QUARANTINE} names each: mend the texts, or raise the limit"
         )
@@ -211,13 +205,7 @@ def _report(speech: pa.Table, found: pa.Table, reasons: dict[str, int], place: s
 
 
 def main(argv: list[str]) -> int:
-    try:
-        align(tyro.cli(Align, args=argv, prog="pipelines.align"))
-    except TooManyRefused as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_REJECTS
-    except StorageError as error:
-        raise OSError(str(error)) from error
+    align(tyro.cli(Align, args=argv, prog="pipelines.align"))
     return 0
 
 

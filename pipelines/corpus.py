@@ -85,6 +85,7 @@ def resolve(location: str, name: str = "") -> Corpus:
     if not location:
         from pipelines import starter  # here, because its synthesis takes a while to import
 
+        print("no corpus named: the synthetic starter corpus is used, good for a first look")
         return starter.build(starter.Options())
     if location.endswith((".parquet", ".csv")) or corpus_manifest.has_manifest(open_store(location)):
         return corpus_manifest.read(location)

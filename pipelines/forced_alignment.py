@@ -45,7 +45,12 @@ class Alignment:
 
     words: Words
     score: float  # mean over the frames of all words
-    worst: float  # mean over the frames of the word that fits worst
+    scores: list[float]  # mean over the frames of each
+
+    @property
+    def worst(self) -> float:
+        """The score of the word that fits worst."""
+        return min(self.scores)
 
 
 class Aligner:
@@ -111,7 +116,8 @@ class Aligner:
         if alignment.score < limits.min_score:
             raise Refused("bad_score", f"{alignment.score:.2f} a frame, at least {limits.min_score} is wanted")
         if alignment.worst < limits.min_word_score:
-            raise Refused("bad_word", f"{alignment.worst:.2f} a frame, at least {limits.min_word_score} is wanted")
+            word, start_s, _ = alignment.words[alignment.scores.index(alignment.worst)]
+            raise Refused("bad_word", f"{word!r} at {start_s:.2f} s: {alignment.worst:.2f} a frame, {limits.min_word_score} is wanted")
         powers = _frame_powers(mono)
         loud = max(float(np.quantile(powers, 0.9)), 1e-20)
         spoken = np.zeros(len(powers), bool)
@@ -139,7 +145,7 @@ def _merged(tokens: list[str], sizes: list[int], found: list[tuple[int, int, flo
         words.append((token, start, round(max(end, start), 5)))
         scores.append(sum(score for _, _, score in own) / sum(last - first for first, last, _ in own))
     num_frames = sum(last - first for first, last, _ in found)
-    return Alignment(words, sum(score for _, _, score in found) / num_frames, min(scores))
+    return Alignment(words, sum(score for _, _, score in found) / num_frames, scores)
 
 
 def _frame_powers(mono: np.ndarray) -> np.ndarray:

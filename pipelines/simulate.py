@@ -162,7 +162,7 @@ def main(argv: list[str]) -> int:
     print(
         f"\n{totals['examples']} examples of {task}, {totals['hours']:.2f} hours, {megabytes:.0f} MB in {took:.0f} s"
         f"\n  where   {url}  ({totals['shards']} shards, manifest.parquet, dataset.json)"
-        f"\n  listen  make replay OUT={url} KEY={key}"
+        f"\n  listen  make listen OUT={url}    (one of them: make replay OUT={url} KEY={key})"
         f"\n  check   make verify OUT={url}"
     )
     return code

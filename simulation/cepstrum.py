@@ -14,11 +14,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 from simulation.pitch import F0_RANGE_HZ
 
 RATE_HZ = 8000
-NUM_FRAMES = 64
+NUM_FRAMES = 48
 FEWEST_FRAMES = 12  # that say anything
 HIGHEST_HZ = 3200.0  # of the harmonics
 SALIENCE = 3.8  # of the peak, in standard deviations of the cepstrum
-LOUD_DB = 25.0
+LOUD_DB = 20.0
 _WINDOW, _HOP, _SIZE = 400, 80, 512
 _BINS = round(HIGHEST_HZ * _SIZE / RATE_HZ)
 _QUEFRENCIES = 4 * (_BINS - 1)

@@ -20,8 +20,8 @@ from simulation.seeds import Rng, chance, integer, uniform
 
 MOVE_S = 0.1  # in which a loudspeaker gets to another place, or its volume to another value
 MAX_DELAY_S = 0.5  # that a measurement looks for
-STEADY_S, LEAST_S, SETTLE_S = 1.0, 0.25, 0.3  # what is measured in, at most and at least, and how long after a change
-FAINT = 1e-3  # of the active power: a stretch with less of the sent signal shows nothing
+STEADY_S, LEAST_S, SETTLE_S = 0.5, 0.25, 0.3  # what is measured in, at most and at least, and how long after a change
+FAINT = 0.03  # of the active power: a stretch with less of the sent signal shows nothing
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Echo:
         `echo_delay_samples` is where the stored echo correlates with the sent signal through the path's own response, which
         tells the direct path from louder reflections; `echo_delay2_samples` the same after a slip or a move.
         `linear_erle_db` is the echo over what a canceller leaves that knows this response and the level: what no linear
-        filter explains. `stale_erle_db` is what the same canceller comes to after the path has changed. Both over a second
+        filter explains. `stale_erle_db` is what the same canceller comes to after the path has changed. Both over the loudest half
         at most. What cannot be told, because nothing is sent then, is not requested.
         """
         requested: dict[str, float] = {}
@@ -173,7 +173,7 @@ class Echo:
         return self.places[number] if self.path.change and self.path.change.moved else self.places[0]
 
     def _stretches(self) -> Iterator[tuple[int, tuple[int, int]]]:
-        """The loudest second before (0) and after (1) what happens in the middle, `(start, stop)` at the loudspeaker."""
+        """The loudest half second before (0) and after (1) what happens in the middle, `(start, stop)` at the loudspeaker."""
         end = self.played.shape[1] - round(MAX_DELAY_S * self.sample_rate_hz)
         change, slip = self.path.change, self.path.playback.slip_at_sample
         middle = min(change.at_sample if change else slip or end, end)

@@ -43,18 +43,20 @@ def frame_powers(audio: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     return np.add.reduceat(squares, np.arange(0, len(squares), length)).astype(np.float64) / length
 
 
+def is_active(powers: np.ndarray) -> np.ndarray:
+    """Which of these frame powers are within 40 dB of the loudest: `(frames,)` bool, all False for digital silence."""
+    return powers > max(float(powers.max(initial=0.0)) * 10 ** (-ACTIVE_RANGE_DB / 10), 10 ** (SILENCE_DB / 10))
+
+
 def active_frames(audio: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     """Which 20 ms frames carry sound: `(frames,)` bool, all False for digital silence."""
-    powers = frame_powers(audio, sample_rate_hz)
-    peak = powers.max(initial=0.0)
-    return powers > max(peak * 10 ** (-ACTIVE_RANGE_DB / 10), 10 ** (SILENCE_DB / 10))
+    return is_active(frame_powers(audio, sample_rate_hz))
 
 
 def active_power(audio: np.ndarray, sample_rate_hz: int) -> float:
     """Mean square over the active frames: the level that every SNR and SIR here is stated on. 0 for silence."""
     powers = frame_powers(audio, sample_rate_hz)
-    peak = powers.max(initial=0.0)
-    active = powers > max(peak * 10 ** (-ACTIVE_RANGE_DB / 10), 10 ** (SILENCE_DB / 10))
+    active = is_active(powers)
     return float(powers[active].mean()) if active.any() else 0.0
 
 

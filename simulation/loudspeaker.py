@@ -25,12 +25,12 @@ class LoudspeakerRange:
 
     linear_probability: float = 0.2
     curves: tuple[Curve, ...] = ("soft", "hard", "sigmoid")
-    drive_db: tuple[float, float] = (-18.0, 0.0)
+    drive_db: tuple[float, float] = (-24.0, 0.0)
     """Active level over the limit of the amplifier."""
-    asymmetry: tuple[float, float] = (0.0, 0.5)
+    asymmetry: tuple[float, float] = (0.0, 0.4)
     """How unlike the two polarities are treated (even harmonics)."""
     memory_probability: float = 0.5
-    stroke: tuple[float, float] = (0.1, 0.5)
+    stroke: tuple[float, float] = (0.05, 0.4)
     """How far the cone travels at the active level, over the travel at which its motor has lost half its force."""
     low_hz: tuple[float, float] = (80.0, 400.0)
     """Resonance, below which a small box radiates 12 dB less each octave."""

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from simulation.example import Clip, Load
-from simulation.levels import ACTIVE_RANGE_DB, SILENCE_DB, db, frame_powers, from_int16, joint_gain, power, to_int16
+from simulation.levels import db, frame_powers, from_int16, is_active, joint_gain, power, to_int16
 
 SEAM_S = 0.02  # cross-fade where a short background is repeated
 # A frame at the edge of being active may be active in float32 and not in int16: with few frames that is over 0.1 dB. Such
@@ -110,7 +110,7 @@ class Activity:
 def activity(audio: np.ndarray, sample_rate_hz: int) -> Activity:
     """What levels.active_frames and levels.active_power say, for one pass over the samples."""
     powers = frame_powers(audio, sample_rate_hz)
-    frames = powers > max(float(powers.max(initial=0.0)) * 10 ** (-ACTIVE_RANGE_DB / 10), 10 ** (SILENCE_DB / 10))
+    frames = is_active(powers)
     return Activity(frames, float(powers[frames].mean()) if frames.any() else 0.0)
 
 

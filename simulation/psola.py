@@ -18,6 +18,8 @@ from simulation.pitch import LOW_RATE_HZ, PERIOD_S, Track
 from simulation.seeds import stored_noise
 
 PHASES = 16  # positions a sample
+ROOM = 1.3  # for a grain to become longer in, where formants go down
+WIDEST = 1.5  # half windows, in medians: one creaky period must not make all grains long
 _SPARSE = 4  # what is left of a voice turned back by its own phase moves slowly
 _BINS = 32  # of a period, to find where its energy lies
 _BLOCK = 64  # grains at a time: what the nearest caches hold
@@ -86,7 +88,7 @@ def lay_out(track: Track, f0_hz: np.ndarray, source_s: np.ndarray, sample_rate_h
     return Layout(
         source=_rounded(np.where(voiced, nearest, source) * sample_rate_hz),
         target=_rounded(target * sample_rate_hz),
-        half=_rounded(np.minimum(half, 2 * np.median(half)) * sample_rate_hz),
+        half=_rounded(np.minimum(half, WIDEST * np.median(half)) * sample_rate_hz),
         gain=np.where(voiced, np.round(np.sqrt(period_out / period_in), 4), 1.0).astype(np.float32),
         voiced=voiced,
     )
@@ -140,8 +142,7 @@ def _averaged(signal: np.ndarray, width: int) -> np.ndarray:
 def overlap_add(audio: np.ndarray, layout: Layout, spectrum: Spectrum, sample_rate_hz: int) -> np.ndarray:
     """The grains of `audio` float32 `(1, samples)`, changed and laid out: float32 `(1, samples)` up to the last pulse."""
     reach = int(layout.half.max()) + 1
-    size = scipy.fft.next_fast_len(3 * reach, real=True)
-    size += size % 2
+    size = 2 * scipy.fft.next_fast_len(round(ROOM * reach))
     change = _Change(spectrum, size, sample_rate_hz)
     source, target = (np.rint(at).astype(np.int64) for at in (layout.source, layout.target))
     turn = np.rint(((layout.target - target) - (layout.source - source)) * PHASES).astype(np.int64) + PHASES
@@ -155,9 +156,9 @@ def overlap_add(audio: np.ndarray, layout: Layout, spectrum: Spectrum, sample_ra
         if noise is not None:
             change.breathe(spectra, _spectra(window * noise[target[rows]], size), windows.breath(rows))
         changed = scipy.fft.irfft(spectra, size, axis=1, overwrite_x=True, workers=1)
-        for grain, at in zip(changed, (target[rows] + size).tolist()):
-            out[at : at + size // 2] += grain[: size // 2]
-            out[at - size // 2 : at] += grain[size // 2 :]
+        changed = np.concatenate([changed[:, size // 2 :], changed[:, : size // 2]], axis=1)
+        for grain, at in zip(changed, (target[rows] + size // 2).tolist()):
+            out[at : at + size] += grain
     return out[np.newaxis, size:-size]
 
 
@@ -184,7 +185,7 @@ class _Windows:
 
     def of(self, rows: slice) -> np.ndarray:
         """`(rows, 2 * reach)` float32."""
-        window = _WINDOW[np.minimum(self.distances * self.steps[rows], np.float32(_SLOPE)).astype(np.intp)]
+        window = _WINDOW.take((self.distances * self.steps[rows]).astype(np.intp), mode="clip")
         window *= self.layout.gain[rows, np.newaxis]
         return window
 
@@ -201,30 +202,32 @@ class _Change:
         bins = np.arange(size // 2 + 1)
         frequencies_hz = bins * (sample_rate_hz / size)
         source = np.clip(spectrum.from_bins(frequencies_hz) * (size / sample_rate_hz), 0, size // 2)
-        self.lower = np.minimum(source.astype(np.intp), size // 2 - 1)
-        part, gains = (source - self.lower).astype(np.float32), spectrum.gains(frequencies_hz)
-        self.weights = ((1 - part) * gains, part * gains)
+        lower = np.minimum(source.astype(np.intp), size // 2 - 1)
+        part, gains = (source - lower).astype(np.float32), spectrum.gains(frequencies_hz)
+        self.pairs = tuple(np.stack([2 * at, 2 * at + 1], axis=1).ravel() for at in (lower, lower + 1))
+        self.weights = tuple(np.repeat(weight * gains, 2) for weight in (1 - part, part))
         angles = (2 * np.pi / size / PHASES) * np.arange(-PHASES, PHASES + 1)[:, np.newaxis] * bins
-        self.cosines, self.sines = (np.round(turn(angles), 7).astype(np.float32) for turn in (np.cos, np.sin))
+        cosines, sines = (np.round(turn(angles), 7).astype(np.float32) for turn in (np.cos, np.sin))
+        self.cosines, self.sines = np.repeat(cosines, 2, axis=1), np.stack([sines, -sines], axis=2).reshape(len(sines), -1)
         self.breath = spectrum.noise_shares(frequencies_hz)
         self.rest = np.sqrt(1 - np.square(self.breath))
 
     def __call__(self, spectra: np.ndarray, turn: np.ndarray) -> np.ndarray:
-        """Moved along the frequency axis, weighted, and delayed by `turn - PHASES` 16ths of a sample."""
-        real, imag = self._moved(spectra.real), self._moved(spectra.imag)
-        cosines, sines = self.cosines[turn], self.sines[turn]
-        spectra.real = real * cosines + imag * sines
-        spectra.imag = imag * cosines - real * sines
-        return spectra
+        """Moved along the frequency axis, weighted, and delayed by `turn - PHASES` 16ths of a sample.
 
-    def _moved(self, part: np.ndarray) -> np.ndarray:
-        part = np.ascontiguousarray(part)
-        moved = part.take(self.lower, axis=1)
+        Real and imaginary parts stay side by side, as floats: no product of complex numbers, which CPUs round differently.
+        """
+        parts = spectra.view(np.float32)
+        moved = parts.take(self.pairs[0], axis=1, mode="clip")
         moved *= self.weights[0]
-        above = part.take(self.lower + 1, axis=1)
+        above = parts.take(self.pairs[1], axis=1, mode="clip")
         above *= self.weights[1]
         moved += above
-        return moved
+        crossed = moved.reshape(*spectra.shape, 2)[:, :, ::-1].reshape(moved.shape)
+        crossed *= self.sines[turn]
+        moved *= self.cosines[turn]
+        moved += crossed
+        return moved.view(np.complex64)
 
     def breathe(self, spectra: np.ndarray, noise: np.ndarray, scale: np.ndarray) -> None:
         """Replace a share of the amplitude by noise of the same envelope, in place. Products of real numbers only."""

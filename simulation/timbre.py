@@ -11,14 +11,14 @@ import numpy as np
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 
-HOP_S = 0.016
+HOP_S = 0.02
 WINDOW_S = 0.032
 LOWEST_HZ, HIGHEST_HZ = 150.0, 6400.0
-BANDS_PER_OCTAVE = 12
+BANDS_PER_OCTAVE = 8
 HALF_WIDTH_HZ, HALF_WIDTH_OCTAVES = 160.0, 1 / 6  # at least: wider than the harmonics are apart
 RANGE_DB = 50.0
 FORMANTS_HZ = (350.0, 4500.0)
-LARGEST_SHIFT_BANDS = 8
+LARGEST_SHIFT_BANDS = 5
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from simulation.timbre import HOP_S, Timbre
 FASTEST = 4  # frames of the other passed in a frame of the one
 STEP_COSTS = (0.35, 0.0, 0.1, 0.3, 0.5)  # of passing 0, 1, ... frames, in mean distances between frames
 SMOOTH_FRAMES = 5
-BAND_STEP = 5  # every fifth band: they overlap
+BAND_STEP = 4  # every fourth band: they overlap
 FLOOR_DB = 45.0  # below the loudest: what is under it is background
 LONGEST_LAG_S = 0.1
 MARGIN = 1.1  # by which another lag must match better than none: a held vowel matches itself anywhere

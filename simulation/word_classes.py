@@ -20,7 +20,7 @@ CLASSES = {
         "colour": "red green blue yellow white black purple orange brown gray grey silver golden pink",
         "day": "monday tuesday wednesday thursday friday saturday sunday",
         "month": "january february march april may june july august september october november december",
-        "opener": "please could how let all please yes well oh ask leave it's that's i'm don't there's let's",
+        "opener": "please let all yes well oh ask leave put look come it's that's there's what's don't let's you're we're they're he's she's",
     }
 }
 NAMES = {"en": ("day", "month")}  # classes that keep their capital

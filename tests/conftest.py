@@ -1,7 +1,11 @@
 """What tests of several folders share: a real S3 server and a fresh bucket on it."""
 
+import contextlib
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,19 +20,25 @@ def s3_server_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3_server
     except s3_server.ServerError as error:
         pytest.skip(f"no S3 server: {error}")
     server = s3_server.Server(tmp_path_factory.mktemp("s3"), port=0)
-    environment = pytest.MonkeyPatch()
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_CONFIG_FILE"):
-        environment.delenv(name, raising=False)
-    environment.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-    environment.setenv("QUARKLINE_CACHE", str(tmp_path_factory.mktemp("cache")))
-    try:
+    with pytest.MonkeyPatch.context() as environment, _stopped_in_the_end(server):
+        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_CONFIG_FILE"):
+            environment.delenv(name, raising=False)
+        environment.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+        environment.setenv("QUARKLINE_CACHE", str(tmp_path_factory.mktemp("cache")))
         server.start()
         for name, value in server.environment().items():
             environment.setenv(name, value)
         yield server
-    finally:
-        environment.undo()
-        server.stop()
+
+
+@contextlib.contextmanager
+def _stopped_in_the_end(server: s3_server.Server) -> Iterator[None]:
+    """A process that stops the server when this one closes the pipe to it, or is killed."""
+    command = 'read line; exec "$0" -m infra.s3_server stop --root "$1"'
+    words = ["sh", "-c", command, sys.executable, str(server.root)]
+    root = Path(__file__).parents[1]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, cwd=root, start_new_session=True):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -221,10 +221,11 @@ def _beside(generator: np.random.Generator, clip: Clip, far: Placed | None, leng
     if far is None:
         return placed(generator, clip, num_samples, rate)
     samples, far_samples = (min(it.num_samples(rate), num_samples) for it in (clip, far.clip))
-    first = far.at_sample + delay
+    first = min(far.at_sample + delay, num_samples)
     past = min(first + far_samples, num_samples)
     shared = min(past - first, samples) // 2
-    return Placed(clip, integer(generator, (max(first - samples + shared, 0), min(past - shared, num_samples - samples))))
+    latest = min(past - shared, num_samples - samples)
+    return Placed(clip, integer(generator, (min(max(first - samples + shared, 0), latest), latest)))
 
 
 def render(scene: Scene, load: Load) -> Example:

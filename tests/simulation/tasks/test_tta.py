@@ -129,9 +129,9 @@ def test_a_caption_of_several_steps_serves_for_the_whole_file_only(tiny_bank):
         whole = draw(only("event"), steps, rng(index))
         assert whole.text == "It starts, then it stops."
         cut = draw(
-            only("event", duration_s=1.3, num_events=(2, 2), gap_s=(0.2, 0.2), utterance_s=(1.0, 15.0)), steps, rng(index)
+            only("event", duration_s=1.45, num_events=(2, 2), gap_s=(0.2, 0.2), utterance_s=(1.0, 15.0)), steps, rng(index)
         )
-        assert cut.sounds[0].clip.num_frames == round(1.3 * 16000) and "then" not in cut.text
+        assert cut.sounds[0].clip.num_frames == round(1.45 * 16000) and "then" not in cut.text
         several = draw(only("events", together_probability=0.0), steps, rng(index))
         assert "starts" not in several.text
 
