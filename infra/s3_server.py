@@ -164,13 +164,12 @@ class Server:
 
     def stop_daemon(self, name: str, wait_s: float = 30.0) -> None:
         """Stop one of client.rgw, osd.0, mon.a."""
+        pid = self._pid(name)  # kept: a daemon removes its pid file before it has ended
         for number in (signal.SIGTERM, signal.SIGKILL):
-            pid = self._pid(name)
-            if not pid:
-                break
-            os.kill(pid, number)
-            with contextlib.suppress(ServerError):
-                self._wait(name, lambda: not self._pid(name), wait_s)
+            if pid and self._is_ours(pid):
+                with contextlib.suppress(ProcessLookupError, ServerError):
+                    os.kill(pid, number)
+                    self._wait(name, lambda: not self._is_ours(pid), wait_s)
         (self.root / "run" / f"{name}.pid").unlink(missing_ok=True)
 
     def status(self) -> dict[str, int | None]:
@@ -218,12 +217,19 @@ class Server:
             self._wait(name, lambda: self._pid(name) is not None, 20)
 
     def _pid(self, name: str) -> int | None:
-        """The running process of this server's part; a number that the system gave to another program does not count."""
-        with contextlib.suppress(OSError, ValueError):
+        """The running process of this server's part, None if there is none."""
+        try:
             pid = int((self.root / "run" / f"{name}.pid").read_text())
-            if str(self.conf).encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
-                return pid
-        return None
+        except (OSError, ValueError):
+            return None
+        return pid if self._is_ours(pid) else None
+
+    def _is_ours(self, pid: int) -> bool:
+        """Whether the process runs, and is of this server: the system may have given the number to another program."""
+        try:
+            return str(self.conf).encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            return False
 
     def _tool(self, program: str, *arguments: object, tries: int = 5) -> str:
         """Run one of Ceph's programs. In 16.2 one call in fifty is refused ("wrong fsid"): try again."""

@@ -40,12 +40,23 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Segment:
+    """Frames first..past of a dictionary entry, or of a pause, and their log likelihood."""
+
+    spoken: bool
+    first: int
+    past: int
+    likelihood: float
+
+
+@dataclass(frozen=True)
 class Alignment:
     """Word times and how well they fit."""
 
     words: Words
     score: float  # mean over the frames of all words
     scores: list[float]  # mean over the frames of each
+    likelihood: float  # log, of all frames, pauses included: of two texts the better one has more
 
     @property
     def worst(self) -> float:
@@ -59,8 +70,9 @@ class Aligner:
     def __init__(self, limits: Limits | None = None):
         self.limits = limits or Limits()
         beams = dict.fromkeys(("beam", "wbeam", "pbeam"), BEAM)
-        # cmn "batch": the mean of this utterance, not a running one over all before it
-        self._decoder = Decoder(lm=None, loglevel="FATAL", cmn="batch", bestpath=False, dither=False, **beams)
+        self._decoder = Decoder(lm=None, loglevel="FATAL", bestpath=False, **beams)
+        self._decoder.config["remove_noise"] = False  # its estimate runs on from one utterance to the next
+        self._decoder.reinit_feat()
 
     def align(self, audio: np.ndarray, sample_rate_hz: int, text: str) -> Alignment:
         """Times of the text's words in mono audio `(samples,)`. Refused with a reason where they cannot be trusted."""
@@ -71,7 +83,7 @@ class Aligner:
             raise Refused("too_long", f"{len(audio) / sample_rate_hz:.1f} s")
         parts = [self._parts(token) for token in tokens]
         mono = audio if sample_rate_hz == RATE_HZ else soxr.resample(audio, sample_rate_hz, RATE_HZ, quality="HQ")
-        found = self._times(mono, [part for some in parts for part in some])
+        found = self._found(mono, [part for some in parts for part in some])
         alignment = _merged(tokens, [len(some) for some in parts], found, len(audio) / sample_rate_hz)
         self._check(alignment, mono, parts)
         return alignment
@@ -91,8 +103,8 @@ class Aligner:
         self._decoder.add_word(word, phones, update=True)
         return [word]
 
-    def _times(self, mono: np.ndarray, words: list[str]) -> list[tuple[int, int, float]]:
-        """First frame, frame past the last, and log likelihood of each word."""
+    def _found(self, mono: np.ndarray, words: list[str]) -> list[Segment]:
+        """The words and the pauses between them."""
         peak = float(np.abs(mono).max(initial=0.0))
         if not peak:
             raise Refused("not_aligned", "digital silence")
@@ -101,14 +113,13 @@ class Aligner:
         self._decoder.start_utt()
         self._decoder.process_raw(samples.tobytes(), full_utt=True)
         self._decoder.end_utt()
-        segments = self._decoder.seg() if self._decoder.hyp() else None
         found = [
-            (part.start_frame, part.end_frame + 1, SCORE_UNIT * math.log(part.ascore))
-            for part in segments or ()
-            if part.word[0] not in "<[("
+            Segment(part.word[0] not in "<[(", part.start_frame, part.end_frame + 1, SCORE_UNIT * math.log(part.ascore))
+            for part in (self._decoder.seg() if self._decoder.hyp() else ())
         ]
-        if len(found) != len(words):
-            raise Refused("not_aligned", f"{len(found)} of {len(words)} words were found in {len(mono) / RATE_HZ:.1f} s")
+        num_words = sum(part.spoken for part in found)
+        if num_words != len(words):
+            raise Refused("not_aligned", f"{num_words} of {len(words)} words were found in {len(mono) / RATE_HZ:.1f} s")
         return found
 
     def _check(self, alignment: Alignment, mono: np.ndarray, parts: list[list[str]]) -> None:
@@ -135,17 +146,20 @@ class Aligner:
             raise Refused("unspoken_for", f"{stretch_s:.2f} s of speech in no word")
 
 
-def _merged(tokens: list[str], sizes: list[int], found: list[tuple[int, int, float]], duration_s: float) -> Alignment:
+def _merged(tokens: list[str], sizes: list[int], found: list[Segment], duration_s: float) -> Alignment:
     """Times of the written words from those of their parts."""
-    words, scores, at = [], [], 0
+    spoken, words, scores = [part for part in found if part.spoken], [], []
+    left = iter(spoken)
     for token, size in zip(tokens, sizes):
-        own = found[at : at + size]
-        at += size
-        start, end = own[0][0] / FRAMES_PER_S, min(own[-1][1] / FRAMES_PER_S, duration_s)
-        words.append((token, start, round(max(end, start), 5)))
-        scores.append(sum(score for _, _, score in own) / sum(last - first for first, last, _ in own))
-    num_frames = sum(last - first for first, last, _ in found)
-    return Alignment(words, sum(score for _, _, score in found) / num_frames, scores)
+        own = [next(left) for _ in range(size)]
+        words.append((token, own[0].first / FRAMES_PER_S, round(min(own[-1].past / FRAMES_PER_S, duration_s), 5)))
+        scores.append(_mean(own))
+    return Alignment(words, _mean(spoken), scores, sum(part.likelihood for part in found))
+
+
+def _mean(parts: list[Segment]) -> float:
+    """Log likelihood a frame."""
+    return sum(part.likelihood for part in parts) / sum(part.past - part.first for part in parts)
 
 
 def _frame_powers(mono: np.ndarray) -> np.ndarray:

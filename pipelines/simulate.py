@@ -23,7 +23,10 @@ from simulation.registry import configurations
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ("simulation", "pipelines/rendering.py", "infra/shards.py")  # what the bytes of an example come from
-LIBRARIES = ("numpy", "scipy", "soxr", "soundfile", "pyroomacoustics", "audiomentations", "msgspec")
+LIBRARIES = (
+    *("numpy", "scipy", "soxr", "soundfile", "pyroomacoustics", "audiomentations", "fast-mp3-augment", "python-stretch"),
+    "msgspec",
+)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ _FADE = np.hanning(2 * _BINS)[_BINS:]  # a hard end of the spectrum would ring
 
 @dataclass(frozen=True)
 class Relation:
-    """`after` is `shift_semitones` above `before` where that has its middle pitch; deviations from it are `range_factor` as wide.
+    """`after` is `shift_semitones` above `before` at that one's middle pitch; what deviates from it is `range_factor` as wide.
 
     `before_hz` and `after_hz` are the medians, 0 for a signal without pitch.
     """
@@ -90,7 +90,8 @@ def f0_hz(low: np.ndarray, at: np.ndarray) -> np.ndarray:
     before, here, after = (cepstra[rows, peak + step] for step in (0, 1, 2))
     bend = before - 2 * here + after
     offset = np.where(bend < 0, 0.5 * (before - after) / np.where(bend < 0, bend, 1.0), 0.0)
-    clear = here > SALIENCE * cepstra[:, 1:-1].std(axis=1)
+    spread = cepstra[:, 1:-1].std(axis=1)
+    clear = (here > SALIENCE * spread) & (spread > 1e-6)  # silence has a flat spectrum
     return np.where(clear, _STEP_HZ / (first + peak + np.clip(offset, -0.5, 0.5)), 0.0)
 
 

@@ -48,8 +48,8 @@ class Conversion(msgspec.Struct, frozen=True):
         if difference is None or abs(difference) > LONGEST_DIFFERENCE_S * sample_rate_hz:
             raise ValueError(f"converter {self.converter} gave shape {said.shape} for {audio.shape}: it must keep the timing")
         said = said[:, : audio.shape[1]].astype(np.float32)
-        if not np.isfinite(said).all():
-            raise ValueError(f"converter {self.converter} gave NaN or infinity for {audio.shape[1]} samples")
+        if not np.isfinite(said).all() or not said.any():
+            raise ValueError(f"converter {self.converter} gave silence, NaN or infinity for {audio.shape[1]} samples")
         return np.pad(said, ((0, 0), (0, audio.shape[1] - said.shape[1])))
 
 

@@ -73,7 +73,12 @@ class DisguiseRange:
         ratios = [ratio * (1 + uniform(generator, (-self.warp, self.warp))) for _ in KNOTS_HZ]
         knots = [(heard, round(heard / own, 1)) for heard, own in zip(KNOTS_HZ, ratios)]
         knots = [(heard, source) for heard, source in knots if max(heard, source) < 0.8 * edge_hz]
-        knots = [(0.0, 0.0), *knots, (edge_hz, edge_hz), (max(edge_hz, sample_rate_hz / 2) + 1, max(edge_hz, sample_rate_hz / 2) + 1)]
+        knots = [
+            (0.0, 0.0),
+            *knots,
+            (edge_hz, edge_hz),
+            (max(edge_hz, sample_rate_hz / 2) + 1, max(edge_hz, sample_rate_hz / 2) + 1),
+        ]
         return tuple(heard for heard, _ in knots), tuple(source for _, source in knots)
 
 
@@ -142,7 +147,9 @@ def voiced_track(audio: np.ndarray, sample_rate_hz: int) -> Track:
     found = track(audio, sample_rate_hz)
     voiced_s = float(found.voiced.sum()) * PERIOD_S
     if voiced_s < SHORTEST_VOICED_S:
-        raise Unvoiced(f"{voiced_s:.2f} s of voice in {audio.shape[1] / sample_rate_hz:.2f} s, {SHORTEST_VOICED_S} s are needed")
+        raise Unvoiced(
+            f"{voiced_s:.2f} s of voice in {audio.shape[1] / sample_rate_hz:.2f} s, {SHORTEST_VOICED_S} s are needed"
+        )
     return found
 
 

@@ -49,7 +49,7 @@ class SourceRange:
         wanted = {role: share for role, share in zip(ROLES, (self.event, self.speech, self.music), strict=True) if share}
         there = {role: share for role, share in wanted.items() if bank.has(role)}
         if not there:
-            raise ValueError(f"lass needs sources, this split of the corpus has no {' or '.join(wanted)}: add such files")
+            raise ValueError(f"this task needs sources, this split of the corpus has no {' or '.join(wanted)}: add such files")
         return there
 
     def draw(self, bank: Bank, rng: Rng, num_sources: int) -> list[Candidate]:

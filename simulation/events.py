@@ -10,9 +10,10 @@ import numpy as np
 
 from simulation.bank import Bank
 from simulation.example import Clip, Load, SourceError
-from simulation.levels import ACTIVE_FRAME_S, frame_powers, from_int16, round_gain
-from simulation.mixing import Activity, activity
+from simulation.levels import ACTIVE_FRAME_S, SILENCE_DB, frame_powers, from_int16, round_gain
+from simulation.mixing import Activity, activity, peak
 
+SILENCE = 10 ** (SILENCE_DB / 20)
 MIN_ACTIVE_S = 0.1  # a sound with less of it cannot be heard out
 ATTACK_S, CUT_S = 0.003, 0.05  # ramps: at the beginning of a file, where its attack is, and wherever it was cut
 
@@ -32,6 +33,11 @@ def at_level(load: Load, clip: Clip, level_db: float, sample_rate_hz: int) -> np
 
 def levelled(audio: np.ndarray, clip: Clip, level_db: float, sample_rate_hz: int) -> np.ndarray:
     """`audio`, which was made of the clip, at this active level in dBFS. SourceError if it is as good as silent."""
+    loud = peak(audio)
+    if (
+        loud > SILENCE
+    ):  # at full scale, or the floor of -90 dBFS takes frames out of a quiet file that are active at the new level
+        audio = audio * np.float32(1 / loud)
     found = activity(audio, sample_rate_hz)
     active_s = float(found.frames.sum()) * ACTIVE_FRAME_S
     if active_s < MIN_ACTIVE_S:

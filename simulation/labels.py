@@ -45,7 +45,7 @@ TOLERANCES = {
     "event_snr_db": Tolerance(absolute=0.1),
     "event_change_db": Tolerance(absolute=0.1),
     "event_moved_samples": Tolerance(),
-    "speed_ratio": Tolerance(relative=0.1),
+    "speed_ratio": Tolerance(relative=0.15),
     "order_share": Tolerance(),
     "unchanged_share": Tolerance(),
 }

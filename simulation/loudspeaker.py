@@ -5,7 +5,7 @@ Exact operations and scipy's recursive filters only: a scene sounds the same on 
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 import numpy as np
@@ -37,6 +37,18 @@ class LoudspeakerRange:
     high_hz: tuple[float, float] = (4000.0, 16000.0)
     q: tuple[float, float] = (0.5, 1.2)
 
+    def __post_init__(self) -> None:
+        if not self.curves:
+            raise ValueError(f"loudspeaker: no curves: give some of {', '.join(get_args(Curve))}, or linear_probability 1")
+        if not 0 <= self.linear_probability <= 1 or not 0 <= self.memory_probability <= 1:
+            raise ValueError("loudspeaker: linear_probability and memory_probability lie from 0 to 1")
+        for name in ("drive_db", "asymmetry", "stroke", "low_hz", "high_hz", "q"):
+            low, high = getattr(self, name)
+            if not low <= high or (name != "drive_db" and low < 0) or (name in ("low_hz", "high_hz", "q") and not low):
+                raise ValueError(f"loudspeaker: {name} is {(low, high)}: give the lower bound first, and none below 0")
+        if self.asymmetry[1] > 1:
+            raise ValueError(f"loudspeaker: asymmetry is {self.asymmetry}: give 0 to 1")
+
     def draw(self, rng: Rng) -> "Loudspeaker":
         overdrive = None
         if not chance(rng("loudspeaker", "linear"), self.linear_probability):
@@ -56,7 +68,7 @@ class LoudspeakerRange:
 
 
 class Overdrive(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What makes an amplifier with its loudspeaker non-linear; slope 1 for faint positive signals.
+    """What makes an amplifier with its loudspeaker non-linear; faint signals keep their level, or nearly.
 
     Without memory: `soft` (tanh-like) and `hard` limits, or the `sigmoid` of Comminiello et al. (IEEE TASLP 21, 2013),
     whose slopes 4 and 0.5 Zhang and Wang (Interspeech 2018) took over: asymmetry 1. With memory, where `stroke` is not 0:

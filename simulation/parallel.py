@@ -10,8 +10,8 @@ from simulation.bank import Bank
 from simulation.disguise import fitted, output_frames_s, say, voiced_track
 from simulation.pitch import PERIOD_S
 from simulation.psola import Spectrum
-from simulation.time_warp import path
 from simulation.timbre import timbre
+from simulation.time_warp import path
 
 HOP_S = 0.02  # of the alignment
 LONGEST_S = 20.0  # of a reading that is read whole to be aligned
@@ -65,9 +65,8 @@ def _find(bank: Bank) -> ParallelTexts:
     groups = np.repeat(np.arange(members.num_groups), members.sizes())
     table = bank.table.select(["text", "num_frames", "sample_rate_hz"]).take(pa.array(members.rows))
     usable = table["num_frames"].to_numpy() <= LONGEST_S * table["sample_rate_hz"].to_numpy()
-    usable &= (members.names != "")[groups] if members.num_groups else False
     codes = _codes(table["text"])
-    usable &= codes >= 0
+    usable &= (members.names != "")[groups] & (codes >= 0)
     usable[usable] = np.bincount(codes[usable])[codes[usable]] > 1  # most texts are said once: the rest is for few
     rows, groups, codes = members.rows[usable], groups[usable], codes[usable]
     order = np.lexsort((rows, groups, codes))
@@ -75,8 +74,7 @@ def _find(bank: Bank) -> ParallelTexts:
     new_text = np.diff(codes, prepend=-1) != 0
     new_pair = new_text | (np.diff(groups, prepend=-1) != 0)
     texts = np.cumsum(new_text) - 1
-    several = np.bincount(texts[new_pair], minlength=texts[-1] + 1 if len(texts) else 0) > 1 if len(texts) else np.zeros(0, bool)
-    kept = several[texts]
+    kept = (np.bincount(texts[new_pair]) > 1)[texts]
     rows, groups, texts = rows[kept], groups[kept], texts[kept]
     starts = np.flatnonzero(np.diff(texts, prepend=-1, append=-1))
     return ParallelTexts(rows, groups, starts, np.flatnonzero(members.sizes()[groups] > 1))
@@ -92,7 +90,7 @@ def _codes(texts: pa.ChunkedArray) -> np.ndarray:
 
 
 def in_time(reading: np.ndarray, leader: np.ndarray, sample_rate_hz: int) -> np.ndarray:
-    """`reading` with its own voice and pitch in the time of `leader`, who says all of it or a part: like `leader`, `(1, samples)`.
+    """`reading`, its voice and pitch kept, in the time of `leader`, who says all of it or a part: `(1, samples)` like `leader`.
 
     Unvoiced if the reading has no voice.
     """

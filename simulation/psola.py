@@ -40,7 +40,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """What happens to a grain's spectrum. `heard_hz` rises; what is at `heard_hz[n]` comes from `from_hz[n]`, between them linear.
+    """What happens to a grain's spectrum. What is heard at `heard_hz[n]`, which rises, comes from `from_hz[n]`; linear between.
 
     `gain_db` holds at `gain_hz`. Above `breath_hz` a share `breathiness` of the amplitude of voiced sounds becomes noise.
     """

@@ -29,7 +29,7 @@ def num_stretched(num_samples: int, ratio: float) -> int:
 
 def speed_ratio(before: np.ndarray, after: np.ndarray) -> float:
     """How much faster `after` goes through what it shares with `before`: the slope between the times at which 5, 10 ... 95 % of
-    the rectified signals are over. 1 where either is silent. Within 7 % of the ratio asked for on real sounds."""
+    the rectified signals are over. 1 where either is silent. Within 8 % of the ratio asked for on real sounds."""
     times = [_times(signal) for signal in (before, after)]
     across = float(times[1] @ times[1])
     return float(times[0] @ times[1]) / across if across else 1.0

@@ -19,6 +19,7 @@ HALF_WIDTH_HZ, HALF_WIDTH_OCTAVES = 160.0, 1 / 6  # at least: wider than the har
 RANGE_DB = 50.0
 FORMANTS_HZ = (350.0, 4500.0)
 LARGEST_SHIFT_BANDS = 5
+FEWEST_FRAMES = 8  # that say anything of formants
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,11 @@ def formant_ratio(after: Timbre, before: Timbre, sample_rate_hz: int) -> float:
     """
     centres = centres_hz(sample_rate_hz)
     inside = (centres >= FORMANTS_HZ[0]) & (centres <= FORMANTS_HZ[1])
-    both = before.active & after.active
-    if both.sum() < 8:
+    num_frames = min(len(before.active), len(after.active))
+    both = before.active[:num_frames] & after.active[:num_frames]
+    if both.sum() < FEWEST_FRAMES:
         return 1.0
-    one, other = (_moving(voice.levels_db[both][:, inside]) for voice in (before, after))
+    one, other = (_moving(voice.levels_db[:num_frames][both][:, inside]) for voice in (before, after))
     shifts = range(-LARGEST_SHIFT_BANDS, LARGEST_SHIFT_BANDS + 1)
     alike = np.array([_likeness(one, other, shift) for shift in shifts])
     best = int(alike.argmax())

@@ -11,7 +11,8 @@ import numpy as np
 from simulation.timbre import HOP_S, Timbre
 
 FASTEST = 4  # frames of the other passed in a frame of the one
-STEP_COSTS = (0.35, 0.0, 0.1, 0.3, 0.5)  # of passing 0, 1, ... frames, in mean distances between frames
+UNIT = 10_000  # costs are whole numbers, for in silence many paths cost the same, and no CPU's last bit may choose
+STEP_COSTS = (3500, 0, 1000, 3000, 5000)  # of passing 0, 1, ... frames; the mean distance between frames costs one UNIT
 SMOOTH_FRAMES = 5
 BAND_STEP = 4  # every fourth band: they overlap
 FLOOR_DB = 45.0  # below the loudest: what is under it is background
@@ -26,11 +27,11 @@ def path(one: Timbre, other: Timbre) -> np.ndarray:
     distances = np.zeros((len(a), len(b)))
     for column in range(a.shape[1]):  # a matrix product rounds as the CPU likes
         distances += np.abs(a[:, column, np.newaxis] - b[:, column])
-    distances /= max(float(distances.mean()), 1e-9)
+    distances = np.rint(distances * (UNIT / max(float(distances.mean()), 1e-9))).astype(np.int64)
     steps = np.empty(distances.shape, np.int8)
     reached = distances[0]
     for row in range(1, len(a)):
-        options = np.full((FASTEST + 1, len(b)), np.inf)
+        options = np.full((FASTEST + 1, len(b)), np.iinfo(np.int64).max // 2)
         for step, cost in enumerate(STEP_COSTS):
             options[step, step:] = reached[: len(b) - step] + cost
         steps[row] = options.argmin(axis=0)
@@ -66,7 +67,7 @@ def timing(after: Timbre, before: Timbre) -> Timing:
     rows = np.arange(num_frames)
     costs = []
     for lag in range(-most, most + 1):
-        distance = np.abs(a[np.clip(rows + lag, 0, num_frames - 1)] - b).mean(axis=1)
+        distance = np.rint(UNIT * np.abs(a[np.clip(rows + lag, 0, num_frames - 1)] - b).mean(axis=1)).astype(np.int64)
         sums = np.pad(distance, (near + 1, near), "edge").cumsum()
         costs.append(sums[2 * near + 1 :] - sums[: -2 * near - 1])
     costs = np.array(costs)

@@ -85,8 +85,8 @@ class Config:
                 raise ValueError(f"{name} is {value}: give 0 to 1")
             if isinstance(value, tuple) and not value[0] <= value[1]:
                 raise ValueError(f"{name} is {value}: give the lower bound first")
-        if self.loudspeaker_distance_m[0] <= 0:
-            raise ValueError(f"loudspeaker_distance_m is {self.loudspeaker_distance_m}: give more than 0")
+        if not 0 < self.loudspeaker_distance_m[0] <= self.loudspeaker_distance_m[1] <= 10:
+            raise ValueError(f"loudspeaker_distance_m is {self.loudspeaker_distance_m}: give more than 0, 10 at most")
         if not 0 <= self.change_at[0] <= self.change_at[1] <= 1:
             raise ValueError(f"change_at is {self.change_at}: give shares from 0 to 1")
 

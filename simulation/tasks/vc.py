@@ -148,7 +148,7 @@ def render(scene: Scene, load: Load) -> Example:
     stored_target, *stored_parts = (to_int16(audio * gain) for audio in (target, *parts))
     enrolled = enrol(scene.reference, load, rate)
     stems = dict(zip(("speech", "noise"), stored_parts, strict=True)) if scene.noise else {}
-    dry = to_int16(_levelled(scene.target, changed, level, rate) * gain) if scene.room else stored_parts[0]
+    dry = to_int16(changed * np.float32(joint_gain([changed]))) if scene.room else stored_parts[0]
     voices = _voices(scene, requested, middle_hz, [dry, stored_target, enrolled.audio])
     requested |= {"lag_ms": 0.0, "level_difference_db": 0.0} | room.requested | enrolled.requested
     measured = voices | room.measured | enrolled.measured | _levels(scene, stored_target, stored_parts)
@@ -185,8 +185,8 @@ def _levelled(clip: Clip, audio: np.ndarray, level: float, sample_rate_hz: int) 
 def _voices(scene: Scene, requested: dict[str, float], middle_hz: float, stored: list[np.ndarray]) -> dict[str, float]:
     """What is found in the int16 voices of input (without room and noise), target and reference, the shift at `middle_hz`.
 
-    What cannot be found is taken from `requested`. SourceError where it is not what was asked for, or where the words are not the target's: an estimator lost its way in the
-    file, which cannot serve then.
+    What cannot be found is taken from `requested`. SourceError where it is not what was asked for, or where the words are not
+    the target's: an estimator lost its way in the file, which cannot serve then.
     """
     rate = scene.sample_rate_hz
     voices = [from_int16(audio) for audio in stored]

@@ -28,6 +28,14 @@ def test_a_sound_has_the_level_asked_for_and_soft_edges():
     assert np.array_equal(source, noise())  # what was loaded is not changed
 
 
+def test_a_quiet_file_has_as_many_active_frames_as_the_same_one_loud():
+    source = noise()
+    source[:, RATE // 2 :] *= np.float32(0.03)  # 30 dB down
+    loud, quiet = (levelled(source * np.float32(gain), clip(), -20.0, RATE) for gain in (1, 1e-3))
+    assert np.allclose(loud, quiet, rtol=1e-5, atol=0)
+    assert db(active_power(quiet, RATE)) == pytest.approx(-20, abs=1e-3)
+
+
 def test_where_a_file_was_cut_the_beginning_is_softer():
     fresh, later = (at_level(lambda _: noise(), clip(start), -20.0, RATE) for start in (0, 100))
     assert np.abs(later[0, :200]).mean() < 0.5 * np.abs(fresh[0, :200]).mean()
