@@ -175,7 +175,8 @@ class S3Store:
             with contextlib.suppress(FileNotFoundError):
                 return self._head(name)["Metadata"].get("writer") == writer
             return False
-        _checked.pop(self._where(name), None)
+        finally:
+            _checked.pop(self._where(name), None)
         return True
 
     def _request(self, action: str, name: str, request: Request, limit_s: float | None = REQUEST_LIMIT_S) -> Any:

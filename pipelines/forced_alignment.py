@@ -128,7 +128,9 @@ class Aligner:
             raise Refused("bad_score", f"{alignment.score:.2f} a frame, at least {limits.min_score} is wanted")
         if alignment.worst < limits.min_word_score:
             word, start_s, _ = alignment.words[alignment.scores.index(alignment.worst)]
-            raise Refused("bad_word", f"{word!r} at {start_s:.2f} s: {alignment.worst:.2f} a frame, {limits.min_word_score} is wanted")
+            raise Refused(
+                "bad_word", f"{word!r} at {start_s:.2f} s: {alignment.worst:.2f} a frame, {limits.min_word_score} is wanted"
+            )
         powers = _frame_powers(mono)
         loud = max(float(np.quantile(powers, 0.9)), 1e-20)
         spoken = np.zeros(len(powers), bool)

@@ -25,7 +25,7 @@ class LoudspeakerRange:
 
     linear_probability: float = 0.2
     curves: tuple[Curve, ...] = ("soft", "hard", "sigmoid")
-    drive_db: tuple[float, float] = (-24.0, 0.0)
+    drive_db: tuple[float, float] = (-27.0, -3.0)
     """Active level over the limit of the amplifier."""
     asymmetry: tuple[float, float] = (0.0, 0.4)
     """How unlike the two polarities are treated (even harmonics)."""

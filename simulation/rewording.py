@@ -21,7 +21,8 @@ MAX_PAUSE_S = 0.3  # within words that go together
 LITTLE = ("article", "preposition", "conjunction", "auxiliary", "pronoun")
 LITTLE_WEIGHT = 0.5  # of single words that carry little
 BROKEN_WEIGHT = 0.15  # of several words that break off: "of the"
-UNLIKE_WEIGHT = 0.3  # of a join between a pause and running speech: it is heard
+UNLIKE_WEIGHT = 0.3  # of a join between a pause and running speech, for it is heard
+UNLIKE_TARGET_WEIGHT = 0.1  # of such a join in a target
 EDGE_WEIGHT = 3.0  # of words at either end, of which instructions say so
 END_SHARE = 0.5  # of places at an end that are called so
 MIN_LEFT = 2  # words of the shorter side
@@ -124,17 +125,17 @@ def _stretches(*parts: tuple[Literal["utterance", "donor"], int, int]) -> tuple[
     return tuple(Stretch(*part) for part in parts if part[2] > part[1])
 
 
-def _phrase(config: EditRange, drawing: Drawing) -> tuple[int, int]:
+def _phrase(config: EditRange, drawing: Drawing, unlike: float = UNLIKE_WEIGHT) -> tuple[int, int]:
     """First word and word past the last of words that go together; (0, 0) if there are none that are long enough."""
     low, high = config.num_words
     size = pick(drawing.generator, {size: 1 / size for size in range(low, high + 1)})
-    weights = _phrases(config, drawing.spoken, size)
+    weights = _phrases(config, drawing.spoken, size, unlike)
     return pick(drawing.generator, weights) if weights else (0, 0)
 
 
-def _phrases(config: EditRange, spoken: Utterance, size: int) -> dict[tuple[int, int], float]:
+def _phrases(config: EditRange, spoken: Utterance, size: int, unlike: float = UNLIKE_WEIGHT) -> dict[tuple[int, int], float]:
     """So many words in a row that can be cut out, each (first, past) with how likely it is: those that begin like a phrase and
-    do not break off in the middle of one are likelier, those at either end, too."""
+    do not break off in the middle of one are likelier, those at either end, too; `unlike` is for what leaves a join that is heard."""
     words, weights = spoken.words, {}
     little = [word_class(word, config.language) in LITTLE for word, _, _ in words]
     for first in range(len(words) - size + 1):
@@ -147,7 +148,7 @@ def _phrases(config: EditRange, spoken: Utterance, size: int) -> dict[tuple[int,
         else:
             weight = BROKEN_WEIGHT if little[past - 1] else 1.0 + little[first]
         weight *= EDGE_WEIGHT if first == 0 or past == len(words) else 1.0
-        weights[first, past] = weight * (1.0 if spoken.pauses(first) == spoken.pauses(past) else UNLIKE_WEIGHT)
+        weights[first, past] = weight * (1.0 if spoken.pauses(first) == spoken.pauses(past) else unlike)
     return weights
 
 
@@ -179,7 +180,7 @@ def _chosen(config: EditRange, by_name: list, by_position: list, drawing: Drawin
 
 def _without(config: EditRange, operation: Operation, drawing: Drawing) -> Plan | None:
     """The spliced side lacks words: they are to be inserted there, or were to be deleted."""
-    first, past = _phrase(config, drawing)
+    first, past = _phrase(config, drawing, UNLIKE_TARGET_WEIGHT if operation == "delete" else UNLIKE_WEIGHT)
     words = drawing.spoken.transcript
     if not past or len(words) - (past - first) < MIN_LEFT:
         return None

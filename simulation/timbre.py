@@ -85,8 +85,16 @@ def distance_db(one: Timbre, other: Timbre) -> float:
     return float(np.sqrt(np.mean(np.square(one.longterm_db() - other.longterm_db()))))
 
 
-def formant_ratio(after: Timbre, before: Timbre, sample_rate_hz: int) -> float:
-    """By which factor the formants of `after` lie above those of `before`, the same words at the same time.
+@dataclass(frozen=True)
+class Formants:
+    """By which factor those of one voice lie above those of another, and the correlation of their movements then."""
+
+    ratio: float
+    likeness: float
+
+
+def formants(after: Timbre, before: Timbre, sample_rate_hz: int) -> Formants:
+    """Those of `after` against `before`, the same words at the same time; ratio 1, likeness 0 where both are hardly ever active.
 
     The shift along the bands at which both move alike; what does not move (an equaliser, a microphone) has no say.
     """
@@ -95,12 +103,13 @@ def formant_ratio(after: Timbre, before: Timbre, sample_rate_hz: int) -> float:
     num_frames = min(len(before.active), len(after.active))
     both = before.active[:num_frames] & after.active[:num_frames]
     if both.sum() < FEWEST_FRAMES:
-        return 1.0
+        return Formants(1.0, 0.0)
     one, other = (_moving(voice.levels_db[:num_frames][both][:, inside]) for voice in (before, after))
     shifts = range(-LARGEST_SHIFT_BANDS, LARGEST_SHIFT_BANDS + 1)
     alike = np.array([_likeness(one, other, shift) for shift in shifts])
     best = int(alike.argmax())
-    return round(2 ** ((shifts[best] + _vertex(alike, best)) / BANDS_PER_OCTAVE), 4)
+    ratio = 2 ** ((shifts[best] + _vertex(alike, best)) / BANDS_PER_OCTAVE)
+    return Formants(round(ratio, 4), round(float(alike[best]), 4))
 
 
 def _moving(levels_db: np.ndarray) -> np.ndarray:

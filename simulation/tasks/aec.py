@@ -59,7 +59,7 @@ class Config:
     level_db: tuple[float, float] = (-36.0, -18.0)
     """Active level of the near-end voice in dBFS, before the joint peak limit."""
     reference_level_db: tuple[float, float] = (-36.0, -16.0)
-    reference_noise_probability: float = 0.2
+    reference_noise_probability: float = 0.1
     reference_snr_db: tuple[float, float] = (10.0, 35.0)
     """Of a far end that is sent with its own noise."""
     change_at: tuple[float, float] = (0.3, 0.7)

@@ -19,12 +19,15 @@ from simulation.parallel import LONGEST_S, in_time, parallel_texts
 from simulation.reverberation import reverberate
 from simulation.rooms import AnyRoom, RoomRange
 from simulation.seeds import Rng, chance, uniform
-from simulation.timbre import Timbre, distance_db, formant_ratio, timbre
+from simulation.timbre import Timbre, distance_db, formants, timbre
 from simulation.time_warp import timing
 
 SHORTEST_S = 0.5
 DB_PER_SEMITONE = 0.7  # of pitch in the distance of two voices: at 0.7 it tells speakers apart best
-LEAST_ENVELOPE_CORRELATION, LARGEST_TIMING_ERROR_MS = 0.6, 40.0  # of input and target, or the words are not the same
+# Of input and target, or the words are not the same. Likeness of 60 pairs of readings, aligned: one text 0.56-0.72 (5-95 %),
+# two texts 0.21-0.47; of a disguise 0.93.
+LEAST = {"spectral_likeness": 0.5, "envelope_correlation": 0.6}
+MOST = {"timing_error_ms": 40.0}
 
 
 @dataclass(frozen=True)
@@ -193,9 +196,10 @@ def _voices(scene: Scene, requested: dict[str, float], middle_hz: float, stored:
     timbres = [timbre(voice, rate) for voice in voices]
     relation = relate(voices[0], voices[1], rate, middle_hz)
     reference_hz = median_f0_hz(voices[2], rate)
-    late = timing(timbres[0], timbres[1])
+    late, alike = timing(timbres[0], timbres[1]), formants(timbres[0], timbres[1], rate)
     found = {
-        "formant_ratio": formant_ratio(timbres[0], timbres[1], rate),
+        "formant_ratio": alike.ratio,
+        "spectral_likeness": alike.likeness,
         "speaker_distance_input": _distance(timbres[0], timbres[2], relation.after_hz, reference_hz),
         "speaker_distance_target": _distance(timbres[1], timbres[2], relation.before_hz, reference_hz),
         "lag_ms": late.lag_ms,
@@ -208,8 +212,8 @@ def _voices(scene: Scene, requested: dict[str, float], middle_hz: float, stored:
         requested.pop("pitch_shift_semitones", None)
         requested.pop("pitch_range_factor", None)
     missed = disagreements(requested | {"lag_ms": 0.0}, found)
-    if found["timing_error_ms"] > LARGEST_TIMING_ERROR_MS or found["envelope_correlation"] < LEAST_ENVELOPE_CORRELATION:
-        missed.append(f"timing_error_ms {late.error_ms}, envelope_correlation {found['envelope_correlation']:.3f}")
+    missed += [f"{name} {found[name]:.3g}, {limit} needed" for name, limit in LEAST.items() if found[name] < limit]
+    missed += [f"{name} {found[name]:.3g}, {limit} allowed" for name, limit in MOST.items() if found[name] > limit]
     if missed:
         raise _refusal(scene.reading or scene.target, "not_followed", "; ".join(missed))
     return found

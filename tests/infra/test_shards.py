@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import math
 import os
 import pickle
@@ -308,18 +307,11 @@ def test_a_header_that_announces_too_much_costs_nothing(name):
     assert peak_bytes < (10_000_000 if name != "flac just allowed" else 1.01 * MAX_DECODED_BYTES)  # untouched pages
 
 
-@pytest.mark.parametrize("form", ["WAV", "OGG", "AIFF"])
-def test_other_audio_under_the_name_of_flac_is_refused(form):
+@pytest.mark.parametrize(("form", "subtype"), [("WAV", "PCM_16"), ("OGG", "VORBIS"), ("AIFF", "PCM_16"), ("FLAC", "PCM_24")])
+def test_other_audio_under_the_name_of_flac_is_refused_not_rounded(form, subtype):
     buffer = io.BytesIO()
-    soundfile.write(buffer, AUDIO.T, RATE_HZ, format=form)
+    soundfile.write(buffer, AUDIO.T, RATE_HZ, format=form, subtype=subtype)
     with pytest.raises(ShardError, match="not 16-bit FLAC"):
-        list(read(tar(("a.flac", buffer.getvalue())), "shard"))
-
-
-def test_24_bit_flac_is_refused_not_rounded():
-    buffer = io.BytesIO()
-    soundfile.write(buffer, AUDIO.T, RATE_HZ, format="FLAC", subtype="PCM_24")
-    with pytest.raises(ShardError, match="FLAC PCM_24, not 16-bit FLAC"):
         list(read(tar(("a.flac", buffer.getvalue())), "shard"))
 
 
@@ -402,4 +394,3 @@ def test_a_bit_of_damage_to_a_header_is_found_where_tarfile_sees_the_end():
         assert len(file.getmembers()) == 4  # of 16, and no error
     with pytest.raises(ShardError, match=f"at byte {second}: not a tar header"):
         list(read(bytes(damaged), "shard"))
-    assert json.loads(examples()[1][1]["json"])["index"] == 1

@@ -27,7 +27,7 @@ def said():
     return [say(voice, text) for voice in SPEAKERS["train"][:2] for text in PARALLEL[:4]]
 
 
-def test_word_times_are_those_of_the_synthesiser_within_15_ms_on_average(aligner, said):
+def test_word_times_are_those_of_the_synthesiser_within_20_ms_on_average(aligner, said):
     errors = []
     for one in said:
         found = aligner.align(one.audio[0], SAMPLE_RATE_HZ, one.text).words
@@ -69,7 +69,9 @@ def test_a_word_that_is_not_said_scores_worst(aligner, said):
 
 def test_a_word_in_silence_and_speech_without_a_word_are_refused(aligner, said):
     one = said[0]
-    pause = np.zeros(SAMPLE_RATE_HZ, np.float32) + 1e-5 * np.random.default_rng(0).normal(size=SAMPLE_RATE_HZ).astype(np.float32)
+    pause = np.zeros(SAMPLE_RATE_HZ, np.float32) + 1e-5 * np.random.default_rng(0).normal(size=SAMPLE_RATE_HZ).astype(
+        np.float32
+    )
     checks = Limits(min_score=-99, min_word_score=-99, s_per_phone=99, quiet_db=-25, max_unspoken_s=9.0)
     with pytest.raises(Refused, match="quiet_word|not_aligned"):
         Aligner(checks).align(np.concatenate([one.audio[0], pause, pause]), SAMPLE_RATE_HZ, f"{one.text} hello hello hello")
@@ -80,7 +82,12 @@ def test_a_word_in_silence_and_speech_without_a_word_are_refused(aligner, said):
 
 @pytest.mark.parametrize(
     ("seconds", "text", "reason"),
-    [(1.0, " ... ", "no_words"), (61.0, "hello", "too_long"), (1.0, "你好", "no_pronunciation"), (1.0, "hello there", "not_aligned")],
+    [
+        (1.0, " ... ", "no_words"),
+        (61.0, "hello", "too_long"),
+        (1.0, "你好", "no_pronunciation"),
+        (1.0, "hello there", "not_aligned"),
+    ],
 )
 def test_what_cannot_be_aligned_says_why(aligner, seconds, text, reason):
     with pytest.raises(Refused) as caught:

@@ -47,7 +47,7 @@ item []:
             xmax = 1.5
             text = "s"
 '''
-SHORT = '''File type = "ooTextFile"
+SHORT = """File type = "ooTextFile"
 Object class = "TextGrid"
 
 0
@@ -65,7 +65,7 @@ Object class = "TextGrid"
 0.4
 1.5
 "two"
-'''
+"""
 CTM = """;; a comment
 utt-1 1 0.10 0.30 hello 0.98
 utt-2 A 0.00 0.20 <eps>

@@ -28,9 +28,17 @@ def write(root: Path) -> pa.Table:
             path.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(path, 0.3 * said.audio[0] / abs(said.audio).max(), SAMPLE_RATE_HZ, subtype="PCM_16")
             row = {"id": f"{voice.name}-{number}", "path": str(path.relative_to(root)), "role": "speech", "text": text}
-            row |= {"speaker": voice.name, "group": voice.name, "words": json.dumps(said.words), "licence": "test", "split": "train"}
+            row |= {
+                "speaker": voice.name,
+                "group": voice.name,
+                "words": json.dumps(said.words),
+                "licence": "test",
+                "split": "train",
+            }
             row |= {"sample_rate_hz": SAMPLE_RATE_HZ, "num_frames": said.audio.shape[1], "num_channels": 1}
-            rows.append(row | {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "label": "", "caption": "", "labels": ""})
+            rows.append(
+                row | {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "label": "", "caption": "", "labels": ""}
+            )
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 

@@ -33,7 +33,9 @@ def said(
         harmonics = int(0.45 * sample_rate_hz / f0.max())
         pulses = sum(np.cos(2 * np.pi * k * turns) for k in range(1, min(harmonics, 60) + 1)) / 30
         phase = turns[-1]
-        parts.append(_ramped(_resonant(pulses, [ratio * hz for hz in FORMANTS_HZ[vowel]], sample_rate_hz), sample_rate_hz // 50))
+        parts.append(
+            _ramped(_resonant(pulses, [ratio * hz for hz in FORMANTS_HZ[vowel]], sample_rate_hz), sample_rate_hz // 50)
+        )
         parts.append(np.zeros(round(PAUSE_S * stretch * sample_rate_hz)))
     audio = np.concatenate(parts)
     return (0.3 * audio / np.abs(audio).max())[np.newaxis].astype(np.float32)

@@ -2,7 +2,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulation.edits import Counted, Edit, Named, Place, apply, boundary, counted, counted_places, locate, named, occurrences, places
+from simulation.edits import (
+    Counted,
+    Edit,
+    Named,
+    Place,
+    apply,
+    boundary,
+    counted,
+    counted_places,
+    locate,
+    named,
+    occurrences,
+    places,
+)
 
 WORDS = tuple("the cat saw the dog and the Cat ran".split())
 SENTENCES = st.lists(st.sampled_from(["a", "b", "B", "c"]), min_size=3, max_size=9).map(tuple)
@@ -55,7 +68,9 @@ def test_words_are_found_by_name_number_and_place():
     assert occurrences(WORDS, ("cat",)) == [1, 7]
 
 
-@pytest.mark.parametrize("reference", [Named(("the",)), Named(("bird",)), Named(("the",), 4), Counted(10), Counted(0), Counted(-1, 10)])
+@pytest.mark.parametrize(
+    "reference", [Named(("the",)), Named(("bird",)), Named(("the",), 4), Counted(10), Counted(0), Counted(-1, 10)]
+)
 def test_what_is_not_there_or_not_clear_is_refused(reference):
     with pytest.raises(ValueError, match=r"stands \d times|the sentence has 9 words"):
         locate(reference, WORDS)

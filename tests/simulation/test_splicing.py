@@ -11,7 +11,9 @@ RATE_HZ = 16000
 
 
 def noise(seconds: float, level: float = 3000, seed: int = 0) -> np.ndarray:
-    return np.rint(np.random.default_rng(seed).normal(size=round(seconds * RATE_HZ)) * level).clip(-32000, 32000).astype(np.int16)
+    return (
+        np.rint(np.random.default_rng(seed).normal(size=round(seconds * RATE_HZ)) * level).clip(-32000, 32000).astype(np.int16)
+    )
 
 
 def tone(seconds: float, pitch_hz: float, level: float = 10000) -> np.ndarray:

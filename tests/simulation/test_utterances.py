@@ -78,7 +78,15 @@ def test_a_long_recording_without_pauses_has_no_stretch(corpus):
 
 @pytest.mark.parametrize(
     "cell",
-    ["[1, 2]", "[[\"a\", 0.5, 0.2]]", "[[\"a\", 0.1, 99.0]]", "[[\"b\", 0.5, 0.9], [\"a\", 0.1, 0.4]]", "[[\"\", 0.1, 0.2]]", "{", "[[\"a\", \"x\", 1]]"],
+    [
+        "[1, 2]",
+        '[["a", 0.5, 0.2]]',
+        '[["a", 0.1, 99.0]]',
+        '[["b", 0.5, 0.9], ["a", 0.1, 0.4]]',
+        '[["", 0.1, 0.2]]',
+        "{",
+        '[["a", "x", 1]]',
+    ],
 )
 def test_word_times_that_are_not_sound_name_their_row_and_the_remedy(corpus, cell):
     bank = with_words(corpus, {2: cell})

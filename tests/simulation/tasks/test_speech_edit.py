@@ -173,7 +173,10 @@ def test_words_put_in_are_at_the_level_of_those_around_them_however_loud_their_f
         difference = one.signals["input"].astype(int) - other.signals["input"].astype(int)
         assert np.abs(difference).max() <= 2
         (row,) = (row for row in edit_map(one) if row[0] == "replace")
-        powers = [active_power(one.signals[role][:, slice(*span)].astype(np.float32), 16000) for role, span in (("input", row[1:3]), ("target", row[3:5]))]
+        powers = [
+            active_power(one.signals[role][:, slice(*span)].astype(np.float32), 16000)
+            for role, span in (("input", row[1:3]), ("target", row[3:5]))
+        ]
         assert abs(10 * np.log10(powers[0] / powers[1])) < 12
 
 
@@ -230,7 +233,9 @@ def test_too_short_transcripts_are_refused_with_the_remedy(espeak):
         draw(dataclasses.replace(only("insert"), min_words=40), espeak[0], Rng(0, "speech_edit", 0))
 
 
-@pytest.mark.parametrize("options", [{"min_words": 2}, {"max_duration_s": 0.0}, {"fade_ms": (3.0, 10.0)}, {"fade_ms": (9.0, 8.0)}])
+@pytest.mark.parametrize(
+    "options", [{"min_words": 2}, {"max_duration_s": 0.0}, {"fade_ms": (3.0, 10.0)}, {"fade_ms": (9.0, 8.0)}]
+)
 def test_impossible_options_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         Config(**options)
