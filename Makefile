@@ -21,7 +21,7 @@ option = $(if $($(1)),--$(2) '$($(1))')
 # On a cluster whose dashboard RAY_ADDRESS names (http://...), the same command runs as a submitted Ray job.
 job = $(if $(filter http%,$(RAY_ADDRESS)),.venv/bin/ray job submit --address $(RAY_ADDRESS) --working-dir . -- python,$(PY))
 
-.PHONY: help setup simulate verify replay plan listen corpus prepare starter test test-packages lint bench s3-install s3-server s3-stop lock clean
+.PHONY: help setup simulate verify replay plan listen corpus prepare align starter test test-packages lint bench s3-install s3-server s3-stop lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ plan: $(READY)  ## Measure a few examples, print core-hours, GB, shards and cost
 
 corpus: $(READY)  ## Build and check a corpus manifest: ROOT=folder FORMAT=librispeech OUT=data/corpora/name
 	@$(PY) -m pipelines.corpus build $(call option,ROOT,root) $(call option,FORMAT,format) $(call option,OUT,out) $(ARGS)
+
+align: $(READY)  ## Find the word times that speech editing needs: CORPUS=... OUT=...
+	@$(PY) -m pipelines.align $(call option,CORPUS,corpus) $(call option,OUT,out) $(ARGS)
 
 starter: $(READY)  ## Make the synthetic starter corpus that is used when none is named
 	@$(PY) -m pipelines.starter $(call option,OUT,out) $(call option,SEED,seed) $(ARGS)

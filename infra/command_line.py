@@ -47,7 +47,8 @@ def parse(choices: dict[str, Choice], argv: list[str], prog: str) -> tuple[str, 
         path = argv[at + 1] if at + 1 < len(argv) else ""
         del argv[at : at + 2]
         choice = _saved(choices, path)
-        if argv and not argv[0].startswith("-") and argv.pop(0) != choice.task:
+        named = choices.get(argv.pop(0)) if argv and not argv[0].startswith("-") else choice
+        if named is None or named.task != choice.task:
             raise ValueError(f"--config {path} is for the task {choice.task}, the command line names another")
         return choice.task, tyro.cli(choice.kind, default=choice.default, args=argv, prog=f"{prog} {choice.task}")
     if argv and argv[0] in choices:

@@ -137,15 +137,19 @@ def _check_unique(table: pa.Table, where: str) -> None:
 
 
 def _check_groups(table: pa.Table, where: str) -> None:
-    group = pc.if_else(pc.equal(table["group"], ""), table["speaker"], table["group"])
-    pairs = pa.table({"group": group, "split": table["split"]}).filter(pc.not_equal(group, ""))
+    for column in ("group", "speaker"):
+        _check_whole(table, column, where)
+
+
+def _check_whole(table: pa.Table, column: str, where: str) -> None:
+    pairs = pa.table({"group": table[column], "split": table["split"]}).filter(pc.not_equal(table[column], ""))
     found = pairs.group_by("group").aggregate([("split", "count_distinct")])
     torn = found.filter(pc.greater(found["split_count_distinct"], 1))["group"]
     if len(torn):
         first = torn[0].as_py()
         splits = pc.unique(pairs.filter(pc.equal(pairs["group"], first))["split"]).to_pylist()
         raise ValueError(
-            f"{where}: column 'group': {first!r} is in splits {' and '.join(sorted(splits))} ({len(torn)} groups are torn);"
+            f"{where}: column {column!r}: {first!r} is in splits {' and '.join(sorted(splits))} ({len(torn)} groups are torn);"
             " a speaker or source recording belongs to one split: mend the split column"
         )
 

@@ -55,8 +55,9 @@ def commit_shard(store: Store, shard: str, data: bytes, rows: ShardRows) -> None
 
 
 def committed(store: Store) -> set[str]:
-    """Names of the shards whose rows are there."""
-    return {name.removeprefix("rows/").replace(".json", ".tar") for name in store.list("rows/")}
+    """Names of the shards that are there with their rows."""
+    rows = {name.removeprefix("rows/").replace(".json", ".tar") for name in store.list("rows/")}
+    return rows & set(store.list("shard-"))
 
 
 def shard_rows(store: Store, shards: list[str]) -> Iterator[ShardRows]:

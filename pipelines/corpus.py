@@ -18,7 +18,7 @@ from infra.corpus_schema import ROLES, SCHEMA, nearest, validate
 from infra.storage import Store, open_store
 from pipelines.check_audio import STATED, check_all
 from pipelines.formats.registry import detect, named
-from pipelines.formats.splits import Shares, settle
+from pipelines.formats.splits import Shares, settle, units
 from pipelines.formats.tree import AUDIO, Candidates, Options, Tree
 
 HOME = "data/corpora"
@@ -114,7 +114,7 @@ def build(config: Build, tree: Tree | None = None) -> Corpus:
     place.put(QUARANTINE, rejects[QUARANTINE_COLUMNS].to_csv(index=False).encode())
     reasons = rejects["reason"].value_counts().sort_index().to_dict()
     _hold_to_limit(config, len(found.rows), reasons)
-    good["split"], torn = settle(good["split"], good["group"], config.shares)
+    good["split"], torn = settle(good["split"], units(good["group"], good["speaker"]), config.shares)
     unlicensed = int((good["licence"] == "").sum())
     good["licence"] = good["licence"].mask(good["licence"] == "", UNKNOWN)
     notes = [*found.notes, *_notes(tree, found, torn, unlicensed)]

@@ -67,6 +67,11 @@ def read_shares(path: str) -> dict[str, float]:
             raise ValueError(f"--shares {path}: no task {name!r}: {nearest(name, tuple(configurations()))}")
         if isinstance(share, bool) or not isinstance(share, int | float) or not share > 0:
             raise ValueError(f"--shares {path}: {name} = {share!r}: give a number above 0")
+    tasks = [configurations()[name][0] for name in shares]
+    if len(set(tasks)) < len(tasks):
+        raise ValueError(
+            f"--shares {path}: {', '.join(shares)}: two kinds of one task would draw the same scenes; give one of them"
+        )
     if not shares:
         raise ValueError(f"--shares {path}: the table [shares] is empty")
     return shares

@@ -53,7 +53,7 @@ def measure(recipe: Recipe, corpus: corpora.Corpus) -> Measured:
     def attempt(index: int, number: int):
         return render(recipe, bank, load, index, number)
 
-    attempt(recipe.first, 0)
+    make_shard(Recipe(**{**vars(recipe), "count": 1}), 0, attempt)
     started = time.process_time()
     data, rows = make_shard(recipe, 0, attempt)
     cpu_s = time.process_time() - started
@@ -69,7 +69,7 @@ def estimate(one: Measured, recipe: Recipe, hours: float, nodes: int, prices: di
     shards = examples / recipe.examples_per_shard
     core_hours = examples * one.cpu_s * (1 + RAY_SHARE) / 3600
     gigabytes = examples * one.num_bytes / 1e9
-    puts, gets = 2 * shards + 3, shards
+    puts, gets = 2 * shards + 3, shards + examples * one.sources
     return {
         "examples": examples,
         "shards": shards,

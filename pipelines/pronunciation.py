@@ -8,14 +8,12 @@ from functools import lru_cache
 from pathlib import Path
 
 # IPA as eSpeak NG writes US English -> CMUdict's phones. The longest symbol that fits is taken.
-ARPABET = {
-    **{"tʃ": "CH", "dʒ": "JH", "eɪ": "EY", "aɪ": "AY", "aʊ": "AW", "oʊ": "OW", "ɔɪ": "OY", "n̩": "AH N", "l̩": "AH L"},
-    **{"ɑ": "AA", "ɒ": "AA", "a": "AA", "æ": "AE", "ʌ": "AH", "ə": "AH", "ɐ": "AH", "ɔ": "AO", "ɛ": "EH", "e": "EH"},
-    **{"ɜ": "ER", "ɚ": "ER", "ɝ": "ER", "ɪ": "IH", "ᵻ": "IH", "i": "IY", "o": "OW", "ʊ": "UH", "u": "UW"},
-    **{"b": "B", "d": "D", "ð": "DH", "f": "F", "ɡ": "G", "h": "HH", "k": "K", "x": "K", "l": "L", "ɫ": "L", "m": "M"},
-    **{"n": "N", "ŋ": "NG", "p": "P", "ɹ": "R", "r": "R", "s": "S", "ʃ": "SH", "t": "T", "ɾ": "T", "ʔ": "T", "θ": "TH"},
-    **{"v": "V", "w": "W", "j": "Y", "z": "Z", "ʒ": "ZH"},
-}
+_TABLE = """
+    tʃ CH, dʒ JH, eɪ EY, aɪ AY, aʊ AW, oʊ OW, ɔɪ OY, n̩ AH N, l̩ AH L, ɑ AA, ɒ AA, a AA, æ AE, ʌ AH, ə AH, ɐ AH, ɔ AO, ɛ EH,
+    e EH, ɜ ER, ɚ ER, ɝ ER, ɪ IH, ᵻ IH, i IY, o OW, ʊ UH, u UW, b B, d D, ð DH, f F, ɡ G, h HH, k K, x K, l L, ɫ L, m M, n N,
+    ŋ NG, p P, ɹ R, r R, s S, ʃ SH, t T, ɾ T, ʔ T, θ TH, v V, w W, j Y, z Z, ʒ ZH
+"""  # noqa: RUF001
+ARPABET = dict(entry.split(maxsplit=1) for entry in _TABLE.split(","))
 _SYMBOLS = re.compile("|".join(sorted(map(re.escape, ARPABET), key=len, reverse=True)))
 _SILENT = re.compile(r"[ˈˌː‍ˑ _\-]|\([a-z-]+\)")  # stress, length, spaces, a switch of language
 _SYNCHRONOUS, _DONT_EXIT, _UTF8, _IPA = 2, 0x8000, 1, 2

@@ -2,18 +2,20 @@
 
 import hashlib
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
 
 from infra.dataset import ShardRows, shard_name
 from infra.shards import build, encode_flac
-from infra.storage import open_store
+from infra.storage import Store, open_store
 from simulation.bank import Bank
 from simulation.clips import read
 from simulation.example import Clip, Example, Load, SourceError
@@ -65,9 +67,33 @@ class Rendered:
     row: dict[str, Any]
 
 
+@dataclass
+class Loader:
+    """Reads clips of the corpus at one rate; a file is hashed at its first use in this process. SourceError `changed`."""
+
+    store: Store
+    sample_rate_hz: int
+    checked: set[tuple[str, int, int]] = field(default_factory=set)
+
+    def __call__(self, clip: Clip) -> np.ndarray:
+        return read(clip, partial(self._open, clip), self.sample_rate_hz)
+
+    def _open(self, clip: Clip, path: str) -> str:
+        place = self.store.local_path(path)
+        found = os.stat(place)
+        version = (place, found.st_size, found.st_mtime_ns)
+        if clip.sha256 and version not in self.checked:
+            with open(place, "rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            if sha256 != clip.sha256:
+                raise SourceError(clip.id, path, "changed", f"its sha256 is {sha256[:12]}, the manifest's {clip.sha256[:12]}")
+            self.checked.add(version)
+        return place
+
+
 def loader(corpus_root: str, sample_rate_hz: int) -> Load:
     """Reads clips of the corpus at one rate."""
-    return partial(read, open_file=open_store(corpus_root).local_path, sample_rate_hz=sample_rate_hz)
+    return Loader(open_store(corpus_root), sample_rate_hz)
 
 
 def scene_of(recipe: Recipe, bank: Bank, index: int, attempt: int) -> Any:
@@ -125,7 +151,7 @@ def pack(recipe: Recipe, index: int, attempt: int, scene: Any, example: Example)
         "role_num_samples": [signal.shape[1] for signal in audio.values()],
         "sha256": _digest(members),
         "sources": [clip.id for clip in clips],
-        "licences": sorted({clip.licence for clip in clips}),
+        "licences": [clip.licence for clip in clips],
         **{f"requested_{label}": value for label, value in example.requested.items()},
         **{f"measured_{label}": value for label, value in example.measured.items()},
         **{f"text_{name}": value for name, value in example.texts.items()},

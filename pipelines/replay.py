@@ -38,6 +38,7 @@ class Replay:
 def find(url: str, key: str) -> tuple[Store, Sample]:
     """The dataset that has the key, and the stored sample. ValueError with the nearest key if none has."""
     near: list[str] = []
+    found: list[tuple[Store, Sample]] = []
     for store in find_datasets(open_store(url)):
         dataset = open_dataset(store)
         keys = dataset.manifest["key"].to_pylist()
@@ -46,8 +47,12 @@ def find(url: str, key: str) -> tuple[Store, Sample]:
             shard = dataset.manifest["shard"][keys.index(key)].as_py()
             row = shards.loc[shard]
             samples = read_shard(store, shard, row["shard_sha256"], row["num_examples"])
-            return store, next(sample for sample in samples if sample.key == key)
-        near += difflib.get_close_matches(key, keys[:1000], n=1)
+            found.append((store, next(sample for sample in samples if sample.key == key)))
+        near += difflib.get_close_matches(key, keys[:1000], n=1, cutoff=0.5)
+    if len(found) > 1:
+        raise ValueError(f"{url}: several datasets have {key}: give OUT= one of {', '.join(store.url for store, _ in found)}")
+    if found:
+        return found[0]
     raise ValueError(f"{url}: no dataset here has the key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
 
 

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CODE = ("simulation", "pipelines/rendering.py", "infra/shards.py")  # what the bytes of an example come from
 LIBRARIES = (
     *("numpy", "scipy", "soxr", "soundfile", "pyroomacoustics", "audiomentations", "fast-mp3-augment", "python-stretch"),
-    "msgspec",
+    *("pyworld-prebuilt", "msgspec"),
 )
 
 
@@ -67,9 +67,10 @@ class Simulate(Generic[T]):
     """Examples that the final verification renders again."""
 
     def __post_init__(self) -> None:
-        for name in ("count", "sample_rate_hz", "examples_per_shard"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}: give 1 or more")
+        for name, least in (("count", 1), ("sample_rate_hz", 8000), ("examples_per_shard", 1), ("rerender", 0), ("workers", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"--{name.replace('_', '-')} is {value}: give {least} or more")
         if self.first < 0 or not 0 <= self.max_reject_share <= 1:
             raise ValueError(
                 f"--first {self.first} must be 0 or more, --max-reject-share {self.max_reject_share} between 0 and 1"
@@ -91,14 +92,14 @@ def simulate(config: Simulate, task: str) -> Dataset:
     url = f"{config.out.rstrip('/')}/{task}-{fingerprint(described)}"
     store = open_store(url)
     shards = [shard_name(shard) for shard in range(recipe.num_shards())]
-    if not store.exists(DESCRIPTION):
+    there = committed(store)
+    if not store.exists(DESCRIPTION) or not there.issuperset(shards):
         store.put(RUN, encode_json({"task": task, "config": to_json(dataclasses.replace(config, corpus=corpus.location))}))
-        there = committed(store)
         print(f"{url}: {len(shards)} shards to make, {len(there)} there already")
         make_missing(
             config, Job(recipe, job_bank, corpus.root, url), [n for n, shard in enumerate(shards) if shard not in there]
         )
-        conclude(store, described, shards)
+        conclude(store, described, shards, recipe.count)
     return open_dataset(store)
 
 
@@ -132,11 +133,12 @@ def make_missing(config: Simulate, job: Job, shards: list[int]) -> None:
     print(f"{tally.examples} examples at {tally.times_real_time():.0f} x real time")
 
 
-def conclude(store: Store, described: dict[str, Any], shards: list[str]) -> None:
+def conclude(store: Store, described: dict[str, Any], shards: list[str], wanted: int) -> None:
     """Manifest and description, from the rows of all shards."""
     totals = gather(store, shards)
     counts = {
         "examples": totals.table.num_rows,
+        "given_up": wanted - totals.table.num_rows,  # no draw of theirs could be made: quarantine.csv says why
         "hours": round(totals.hours, 6),
         "shards": len(shards),
         "num_bytes": totals.num_bytes,
@@ -161,6 +163,10 @@ def main(argv: list[str]) -> int:
     totals, url = dataset.description["totals"], dataset.store.url
     took = time.monotonic() - started
     key = dataset.manifest["key"][0].as_py()
+    if code:
+        return code
+    if totals["given_up"]:
+        print(f"{totals['given_up']} examples were given up, {url}/quarantine.csv says why")
     megabytes = totals["num_bytes"] / 1e6
     print(
         f"\n{totals['examples']} examples of {task}, {totals['hours']:.2f} hours, {megabytes:.0f} MB in {took:.0f} s"

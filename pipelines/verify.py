@@ -17,14 +17,13 @@ from infra.dataset import RUN, Dataset, dataset_id, find_datasets, open_dataset,
 from infra.shards import Sample, ShardError
 from infra.storage import open_store
 from pipelines import corpus as corpora
-from pipelines.rendering import loader, scene_from
+from pipelines.rendering import clips_of, loader, scene_from
 from simulation.example import SourceError
 from simulation.labels import RESIDUAL_LIMIT_DB, disagreements
 from simulation.mixing import residual_db
 from simulation.registry import task
 
 EXIT_BAD = 6
-COLUMNS = ["key", "shard", "shard_sha256", "roles", "role_num_samples", "sample_rate_hz"]
 FEW_EXAMPLES = 1000  # fewer than this are checked before Ray would have started
 
 
@@ -40,6 +39,10 @@ class Verify:
     """Where the sources are now, if not where the run's run.json says."""
     workers: int | None = None
     """CPUs of this machine to use, all if not given."""
+
+    def __post_init__(self) -> None:
+        if self.rerender < 0 or (self.workers is not None and self.workers < 1):
+            raise ValueError(f"--rerender {self.rerender} must be 0 or more, --workers {self.workers} 1 or more")
 
 
 @dataclass(frozen=True)
@@ -78,10 +81,12 @@ def check_dataset(dataset: Dataset, config: Verify) -> list[str]:
     wrong = []
     if dataset_id(shards) != dataset.description["id"]:
         wrong.append("dataset.json: its id is not that of the manifest's shards")
+    if dataset.description["totals"]["examples"] != dataset.manifest.num_rows:
+        wrong.append(f"dataset.json: its totals say {dataset.description['totals']['examples']} examples")
     every = max(1, dataset.manifest.num_rows // max(config.rerender, 1))
     again = set(dataset.manifest["key"].to_pylist()[::every][: config.rerender])
     corpus_root = _corpus_root(dataset, config.corpus) if again else ""
-    rows = dataset.manifest.select(COLUMNS).to_pandas()
+    rows = dataset.manifest.to_pandas()
     jobs = [group.set_index("key") for _, group in rows.groupby("shard", sort=True)]
     place = Place(dataset.store.url, dataset.description["libraries"], corpus_root, again)
     if len(rows) < FEW_EXAMPLES and not ray.is_initialized():
@@ -142,13 +147,24 @@ def _check_sample(sample: Sample, row: Any) -> list[str]:
             wrong.append(f"{role}: {sample_rate_hz} Hz, manifest says {row['sample_rate_hz']} Hz")
         if samples.shape[1] != stated.get(role, samples.shape[1]):
             wrong.append(f"{role}: {samples.shape[1]} samples, manifest says {stated[role]}")
-    wrong += disagreements(record["requested"], record["measured"])
+    wrong += disagreements(record["requested"], record["measured"]) + _row_differences(record, row)
     parts = record["mixture_parts"]
     if parts and all(part in audio for part in parts):
         left = residual_db(audio["input"][0], [audio[part][0] for part in parts])
         if left > RESIDUAL_LIMIT_DB:
             wrong.append(f"input is not the sum of {' + '.join(parts)}: {left:.1f} dB are left")
     return wrong
+
+
+def _row_differences(record: dict[str, Any], row: Any) -> list[str]:
+    """Labels, texts and sources of the manifest row that are not those of the record."""
+    scene = scene_from(record)
+    said = {"sources": [clip.id for clip in clips_of(scene)], "licences": [clip.licence for clip in clips_of(scene)]}
+    for kind, values in (("requested", record["requested"]), ("measured", record["measured"]), ("text", record["texts"])):
+        said |= {f"{kind}_{name}": value for name, value in values.items()}
+    found = {name: row.get(name) for name in said}
+    found |= {name: list(found[name]) for name in ("sources", "licences")}
+    return [f"{name} is {value!r}, manifest says {found[name]!r}" for name, value in said.items() if found[name] != value]
 
 
 def _check_again(sample: Sample, place: Place) -> list[str]:
@@ -159,6 +175,9 @@ def _check_again(sample: Sample, place: Place) -> list[str]:
     except (ValueError, SourceError) as error:
         return [f"cannot be rendered again: {error}{_other_versions(place.libraries)}"]
     audio = example.signals | example.stems
+    labels = (example.requested, example.measured, example.texts)
+    if labels != (record["requested"], record["measured"], record["texts"]):
+        return [f"labels rendered again differ{_other_versions(place.libraries)}"]
     different = [
         role
         for role in (name.removesuffix(".flac") for name in sample.members if name.endswith(".flac"))

@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from simulation.pitch import F0_RANGE_HZ
 
 RATE_HZ = 8000
-NUM_FRAMES = 48
+NUM_FRAMES = 40
 FEWEST_FRAMES = 12  # that say anything
 HIGHEST_HZ = 3200.0  # of the harmonics
 SALIENCE = 3.8  # of the peak, in standard deviations of the cepstrum

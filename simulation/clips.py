@@ -50,8 +50,21 @@ def _decode(clip: Clip, open_file: Open) -> np.ndarray:
     except FileNotFoundError as error:
         raise _refuse(clip, "missing", str(error)) from None
     except soundfile.LibsndfileError as error:
-        reason = "missing" if "System error" in str(error) else "undecodable"
-        raise _refuse(clip, reason, str(error)) from None
+        if "System error" in str(error):  # what libsndfile says of a missing file, and of a disk that fails
+            _reopen(clip, open_file)
+        raise _refuse(clip, "undecodable", str(error)) from None
+
+
+def _reopen(clip: Clip, open_file: Open) -> None:
+    """Say what the operating system has against the file: missing is its own fault, anything else is tried again (OSError)."""
+    path = open_file(clip.path)
+    if not isinstance(path, str):
+        return
+    try:
+        open(path, "rb").close()
+    except FileNotFoundError as error:
+        raise _refuse(clip, "missing", str(error)) from None
+    raise OSError(f"{path}: could not be opened, now it can")
 
 
 def _exact(mono: np.ndarray, num_samples: int) -> np.ndarray:

@@ -44,7 +44,7 @@ class DisguiseRange:
     breathiness: tuple[float, float] = (0.1, 0.6)
     """Share of the amplitude above 1.5 kHz that becomes noise."""
     vocoder_share: float = 0.0
-    """Of disguises made by the WORLD vocoder, 9 times slower, so that a model hears more than one way of making them."""
+    """Of disguises made by the WORLD vocoder, 14 times slower, so that a model hears more than one way of making them."""
 
     def draw(self, rng: Rng, sample_rate_hz: int) -> "Disguise":
         """One disguise; each of its parts is a draw of its own."""

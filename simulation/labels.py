@@ -47,7 +47,6 @@ TOLERANCES = {
     "event_moved_samples": Tolerance(),
     "speed_ratio": Tolerance(relative=0.15),
     "order_share": Tolerance(),
-    "unchanged_share": Tolerance(),
 }
 
 

@@ -54,9 +54,9 @@ def track(audio: np.ndarray, sample_rate_hz: int) -> Track:
     low = soxr.resample(audio[0], sample_rate_hz, LOW_RATE_HZ, quality="LQ").astype(np.float64)
     correlation, power = _correlations(low, audio.shape[1] * LOW_RATE_HZ // sample_rate_hz // _HOP + 1)
     loud = power > power.max(initial=0.0) * 10 ** (-VOICED_RANGE_DB / 10)
-    first = _best(correlation, loud, *F0_RANGE_HZ)
+    first = _best(correlation[::2], loud[::2], *F0_RANGE_HZ)
     if not first.any():
-        return Track(first, low)
+        return Track(np.zeros(len(loud)), low)
     (low_quantile, below), (high_quantile, above) = SPEAKER_RANGE
     least, most = np.quantile(first[first > 0], (low_quantile, high_quantile))
     second = _best(correlation, loud, max(F0_RANGE_HZ[0], below * least), min(F0_RANGE_HZ[1], above * most))

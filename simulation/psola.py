@@ -20,6 +20,7 @@ from simulation.seeds import stored_noise
 PHASES = 16  # positions a sample
 ROOM = 1.3  # for a grain to become longer in, where formants go down
 WIDEST = 1.5  # half windows, in medians: one creaky period must not make all grains long
+_FRAME = round(PERIOD_S * LOW_RATE_HZ)
 _SPARSE = 4  # what is left of a voice turned back by its own phase moves slowly
 _BINS = 32  # of a period, to find where its energy lies
 _BLOCK = 64  # grains at a time: what the nearest caches hold
@@ -73,10 +74,9 @@ def lay_out(track: Track, f0_hz: np.ndarray, source_s: np.ndarray, sample_rate_h
     Both `(frames,)`. Voiced pulses take the grain at the nearest pulse of the input, others the one at their own time: noise
     is copied, not repeated.
     """
-    at = np.arange((len(f0_hz) - 1) * round(PERIOD_S * LOW_RATE_HZ) + 1) / LOW_RATE_HZ
     frames_s = np.arange(len(f0_hz)) * PERIOD_S
-    phase = np.cumsum(np.interp(at, frames_s, f0_hz)) / LOW_RATE_HZ
-    target = np.interp(np.arange(1, int(phase[-1]) + 1), phase, at)
+    phase = np.cumsum(_filled_in(f0_hz, _FRAME)) / LOW_RATE_HZ
+    target = np.interp(np.arange(1, int(phase[-1]) + 1), phase, np.arange(len(phase)) / LOW_RATE_HZ)
     source = np.interp(target, frames_s, source_s)
     pulses = input_pulses(track)
     nearest = _nearest(pulses, source)
@@ -111,16 +111,14 @@ def input_pulses(track: Track) -> np.ndarray:
     what the track has wrong, and is added again. No peak is picked, so none is missed.
     """
     low, num_samples = track.low, len(track.low)
-    at = np.arange(num_samples) / LOW_RATE_HZ
-    frames_s = np.arange(len(track.f0_hz)) * PERIOD_S
-    phase = np.cumsum(np.interp(at, frames_s, track.filled())) / LOW_RATE_HZ
-    voiced = np.interp(at, frames_s, track.voiced.astype(np.float64)) >= 0.5
+    phase = np.cumsum(_filled_in(track.filled(), _FRAME, num_samples)) / LOW_RATE_HZ
+    voiced = _filled_in(track.voiced.astype(np.float64), _FRAME, num_samples) >= 0.5
     angles = (2 * np.pi) * phase
     period = round(LOW_RATE_HZ / track.median_hz())
     real, imag = (_averaged(low * turn(angles), period) for turn in (np.cos, np.sin))
     departure = np.unwrap(np.arctan2(-imag, real)) / (2 * np.pi)
-    phase += np.interp(np.arange(num_samples), np.arange(len(departure)) * _SPARSE, departure)
-    bins = ((phase[voiced] % 1) * _BINS).astype(np.int64) % _BINS
+    phase += _filled_in(departure, _SPARSE, num_samples)
+    bins = ((phase - np.floor(phase)) * _BINS).astype(np.int64)[voiced] % _BINS
     energy = np.bincount(bins, np.square(low[voiced]), _BINS)
     energy = energy + np.roll(energy, 1) + np.roll(energy, -1)
     turns = phase - (int(energy.argmax()) + 0.5) / _BINS
@@ -129,6 +127,14 @@ def input_pulses(track: Track) -> np.ndarray:
     part = (whole[before + 1] - turns[before]) / (turns[before + 1] - turns[before])
     pulses = (before + np.clip(part, 0, 1)) / LOW_RATE_HZ
     return pulses if len(pulses) > 1 else np.array([0.0, num_samples / LOW_RATE_HZ])
+
+
+def _filled_in(values: np.ndarray, factor: int, length: int | None = None) -> np.ndarray:
+    """Linear interpolation to `factor` values for each, cut or held at the end to `length`: np.interp, several times faster."""
+    steps = np.diff(values)[:, np.newaxis] * (np.arange(factor) / factor)
+    between = np.append((values[:-1, np.newaxis] + steps).ravel(), values[-1])
+    missing = max(0, (length or 0) - len(between))
+    return np.pad(between, (0, missing), "edge")[:length]
 
 
 def _averaged(signal: np.ndarray, width: int) -> np.ndarray:

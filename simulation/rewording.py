@@ -135,7 +135,7 @@ def _phrase(config: EditRange, drawing: Drawing, unlike: float = UNLIKE_WEIGHT) 
 
 def _phrases(config: EditRange, spoken: Utterance, size: int, unlike: float = UNLIKE_WEIGHT) -> dict[tuple[int, int], float]:
     """So many words in a row that can be cut out, each (first, past) with how likely it is: those that begin like a phrase and
-    do not break off in the middle of one are likelier, those at either end, too; `unlike` is for what leaves a join that is heard."""
+    do not break off in the middle of one are likelier, at either end, too; `unlike` is of those that leave such a join."""
     words, weights = spoken.words, {}
     little = [word_class(word, config.language) in LITTLE for word, _, _ in words]
     for first in range(len(words) - size + 1):

@@ -94,7 +94,7 @@ class Formants:
 
 
 def formants(after: Timbre, before: Timbre, sample_rate_hz: int) -> Formants:
-    """Those of `after` against `before`, the same words at the same time; ratio 1, likeness 0 where both are hardly ever active.
+    """Those of `after` against `before`, the same words at the same time; ratio 1, likeness 0 where both are hardly active.
 
     The shift along the bands at which both move alike; what does not move (an equaliser, a microphone) has no say.
     """

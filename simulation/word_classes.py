@@ -10,7 +10,7 @@ CLASSES = {
         "article": "a an the this that these those my your his her its our their some any each every no another",
         "pronoun": "i you he she it we they me him us them nobody somebody anyone everyone someone anybody nothing something",
         "preposition": "of in on at by from for to with through over under behind between near into about after before above"
-        " along around beside beyond during inside outside since until upon without toward towards against among below past than",
+        " along around beside beyond during inside outside since until upon without toward towards against among below past",
         "conjunction": "and but or so because if when while although though unless where which who whom whose what why how",
         "auxiliary": "is are was were am be been being do does did have has had will would shall should can could might must",
         "adverb": "not never always often very too also just only still again soon now then there here almost really even",
@@ -20,7 +20,7 @@ CLASSES = {
         "colour": "red green blue yellow white black purple orange brown gray grey silver golden pink",
         "day": "monday tuesday wednesday thursday friday saturday sunday",
         "month": "january february march april may june july august september october november december",
-        "opener": "please let all yes well oh ask leave put look come it's that's there's what's don't let's you're we're they're he's she's",
+        "opener": "please let all yes well oh ask leave put look it's that's there's what's don't let's",
     }
 }
 NAMES = {"en": ("day", "month")}  # classes that keep their capital

@@ -3,7 +3,10 @@
 import hashlib
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 RANKS = {"": -1, "train": 0, "valid": 1, "test": 2}
 
@@ -20,6 +23,17 @@ class Shares:
     def __post_init__(self) -> None:
         if min(self.valid, self.test) < 0 or self.valid + self.test > 1:
             raise ValueError(f"shares of valid {self.valid} and test {self.test}: give numbers from 0 to 1, together at most 1")
+
+
+def units(group: pd.Series, speaker: pd.Series) -> pd.Series:
+    """What must stay together, by row: groups that share a speaker are one. Named by the first of their groups."""
+    groups, names = pd.factorize(group)
+    speakers, _ = pd.factorize(speaker.where(speaker != "", "\0" + group))
+    size = len(names) + int(speakers.max(initial=-1)) + 1
+    links = coo_array((np.ones(len(groups), np.int8), (groups, len(names) + speakers)), shape=(size, size))
+    _, parts = connected_components(links, directed=False)
+    firsts = pd.Series(names, dtype="str").groupby(parts[: len(names)]).min()
+    return pd.Series(firsts.loc[parts[groups]].to_numpy(), index=group.index, dtype="str")
 
 
 def settle(official: pd.Series, group: pd.Series, shares: Shares) -> tuple[pd.Series, int]:

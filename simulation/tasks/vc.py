@@ -19,7 +19,7 @@ from simulation.parallel import LONGEST_S, in_time, parallel_texts
 from simulation.reverberation import reverberate
 from simulation.rooms import AnyRoom, RoomRange
 from simulation.seeds import Rng, chance, uniform
-from simulation.timbre import Timbre, distance_db, formants, timbre
+from simulation.timbre import HOP_S, Timbre, distance_db, formants, timbre
 from simulation.time_warp import timing
 
 SHORTEST_S = 0.5
@@ -193,7 +193,7 @@ def _voices(scene: Scene, requested: dict[str, float], middle_hz: float, stored:
     """
     rate = scene.sample_rate_hz
     voices = [from_int16(audio) for audio in stored]
-    timbres = [timbre(voice, rate) for voice in voices]
+    timbres = [timbre(voice, rate) for voice in voices[:2]] + [timbre(voices[2], rate, 2 * HOP_S)]  # one mean of that is used
     relation = relate(voices[0], voices[1], rate, middle_hz)
     reference_hz = median_f0_hz(voices[2], rate)
     late, alike = timing(timbres[0], timbres[1]), formants(timbres[0], timbres[1], rate)

@@ -87,7 +87,7 @@ def floor_parts(recipe: Recipe, bank, corpus_root: str, count: int) -> dict[str,
 
 def rooms_of(scene) -> list:
     """One entry for each signal that is convolved."""
-    room = getattr(scene, "room", None)
+    room = getattr(getattr(scene, "mix", scene), "room", None)
     return [] if room is None else list(getattr(room, "sources_m", None) or room.clips)
 
 

@@ -118,5 +118,6 @@ def dataset(corpus, tmp_path):
         shards.append(shard_name(number))
     totals = gather(store, shards)
     store.put(RUN, encode_json({"task": "sr", "config": {"corpus": str(corpus)}}))
-    finish(store, totals, {"id": dataset_id(shards_of(totals.table)), **described_by(recipe, source)})
+    described = described_by(recipe, source) | {"totals": {"examples": totals.table.num_rows}}
+    finish(store, totals, {"id": dataset_id(shards_of(totals.table)), **described})
     return store

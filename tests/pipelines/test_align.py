@@ -156,11 +156,12 @@ def test_on_ray_the_rows_are_the_same_and_a_file_that_kills_its_worker_is_named(
         there = verb.align_all(str(bare), speech, Align(limits=LOOSE, workers=1))
         assert there.equals(here)
         monkeypatch.setattr(verb, "align_batch", suicidal)
-        reasons = verb.align_all(str(bare), speech, Align(limits=LOOSE, workers=1))["reason"].to_pylist()
+        few = speech.slice(0, 4)
+        reasons = verb.align_all(str(bare), few, Align(limits=LOOSE, workers=1))["reason"].to_pylist()
     finally:
         ray.shutdown()
-    killed = [path.endswith("2.flac") for path in speech["path"].to_pylist()]
-    assert [reason == "crash" for reason in reasons] == killed and sum(killed) == 2
+    assert [reason == "crash" for reason in reasons] == [path.endswith("2.flac") for path in few["path"].to_pylist()]
+    assert reasons.count("crash") == 1
 
 
 def test_real_speech_is_aligned_edited_and_still_says_its_text(tmp_path):

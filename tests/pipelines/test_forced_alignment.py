@@ -73,7 +73,7 @@ def test_a_word_in_silence_and_speech_without_a_word_are_refused(aligner, said):
         np.float32
     )
     checks = Limits(min_score=-99, min_word_score=-99, s_per_phone=99, quiet_db=-25, max_unspoken_s=9.0)
-    with pytest.raises(Refused, match="quiet_word|not_aligned"):
+    with pytest.raises(Refused, match=r"quiet_word|not_aligned"):
         Aligner(checks).align(np.concatenate([one.audio[0], pause, pause]), SAMPLE_RATE_HZ, f"{one.text} hello hello hello")
     checks = Limits(min_score=-99, min_word_score=-99, s_per_phone=99, quiet_db=-99, max_unspoken_s=0.3)
     with pytest.raises(Refused, match="unspoken_for"):

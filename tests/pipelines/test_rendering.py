@@ -71,7 +71,7 @@ def test_every_source_is_named_with_its_licence(bank, load):
     row = render(recipe(), bank, load, 0).row
     scene = scene_of(recipe(), bank, 0, 0)
     assert row["sources"] == [clip.id for clip in clips_of(scene)]
-    assert row["licences"] == ["CC0 1.0"]
+    assert row["licences"] == ["CC0 1.0"] * len(row["sources"])
 
 
 def failing(bank, load, bad_index: int, attempts: int, error: Exception):

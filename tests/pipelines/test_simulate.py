@@ -180,6 +180,7 @@ def test_an_example_that_kills_its_worker_is_found_and_named(corpus, tmp_path):
     ],
 )
 def test_a_mistake_is_named_before_ray_starts(corpus, tmp_path, capsys, arguments, named):
+    ray.shutdown()  # that of another test
     if "--corpus" not in arguments:
         arguments = (*arguments, "--corpus", str(corpus))
     with pytest.raises((ValueError, OSError, SystemExit)) as error:
@@ -190,6 +191,7 @@ def test_a_mistake_is_named_before_ray_starts(corpus, tmp_path, capsys, argument
 
 
 def test_an_unwritable_place_is_named(corpus, tmp_path):
+    ray.shutdown()
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="file/out"):
         main(["sr", "--corpus", str(corpus), "--out", str(tmp_path / "file" / "out")])

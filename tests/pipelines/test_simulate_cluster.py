@@ -45,8 +45,9 @@ def nodes():
     for name, value in (AUTHENTICATION | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}).items():
         patch.setenv(name, value)
     head = {"num_cpus": 0, "include_dashboard": True, "dashboard_port": free_port()}
+    head["dashboard_agent_listen_port"] = free_port()  # the default belongs to whichever Ray of this machine came first
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    cluster.workers = [cluster.add_node(num_cpus=1) for _ in range(3)]
+    cluster.workers = [cluster.add_node(num_cpus=1, dashboard_agent_listen_port=free_port()) for _ in range(3)]
     cluster.dashboard = f"http://127.0.0.1:{head['dashboard_port']}"
     wait_for_job_agent(cluster.dashboard)
     yield cluster

@@ -17,7 +17,7 @@ from simulation.edits import (
     places,
 )
 
-WORDS = tuple("the cat saw the dog and the Cat ran".split())
+WORDS = ("the", "cat", "saw", "the", "dog", "and", "the", "Cat", "ran")
 SENTENCES = st.lists(st.sampled_from(["a", "b", "B", "c"]), min_size=3, max_size=9).map(tuple)
 
 

@@ -8,7 +8,7 @@ from simulation.edits import Counted, Edit, Named, Place, apply
 from simulation.instructions import ENGLISH, LANGUAGES, OPERATIONS, Wordings, instruction
 from tests.simulation.instruction_readings import readings
 
-WORDS = tuple("I know that you know that it will not rain here".split())
+WORDS = ("I", "know", "that", "you", "know", "that", "it", "will", "not", "rain", "here")
 EDITS = [
     Edit("insert", words=("really",), place=Place("after", Named(("I",)))),
     Edit("insert", words=("all", "of", "us"), place=Place("before", Named(("know",), 2))),

@@ -7,6 +7,8 @@ from simulation.utterances import utterance
 from tests.simulation import espeak_corpus
 from tests.simulation.espeak_corpus import changed
 
+DEFAULT = EditRange()
+
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
@@ -19,7 +21,7 @@ def bank(corpus):
     return espeak_corpus.opened(*corpus)[0]
 
 
-def plans(bank, operation, natural_target, config=EditRange(), count=40):
+def plans(bank, operation, natural_target, config=DEFAULT, count=40):
     """(drawing, plan) of those utterances that have one."""
     for seed in range(count):
         generator, row = np.random.default_rng(seed), seed % bank.table.num_rows
@@ -110,7 +112,7 @@ def test_without_another_file_of_the_session_there_is_nothing_to_put_in(corpus):
 
 @pytest.mark.parametrize("options", [{"num_words": (0, 2)}, {"num_words": (3, 2)}, {"num_words": (1, 6)}, {"language": "xx"}])
 def test_impossible_ranges_are_refused(options):
-    with pytest.raises(ValueError, match="num_words|there are wordings for en"):
+    with pytest.raises(ValueError, match=r"num_words|there are wordings for en"):
         EditRange(**options)
 
 

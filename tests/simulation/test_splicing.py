@@ -99,6 +99,15 @@ def test_what_begins_or_ends_within_its_source_is_faded():
     assert (whole.audio == 10000).all() and whole.fades == []
 
 
+@pytest.mark.parametrize("fade", [80, 160, 240])
+def test_a_fade_takes_its_whole_length(fade):
+    sources = [np.full(8000, 10000, np.int16), np.full(8000, -10000, np.int16)]
+    joined = join(sources, [Piece(0, 0, 4000), Piece(1, 4000, 8000)], fade, RATE_HZ)
+    steps = np.abs(np.diff(joined.audio.astype(int)))
+    assert steps.max() <= 1.6 * 20000 / fade
+    assert (steps > 0).sum() >= fade - 4
+
+
 def test_a_tone_goes_on_through_a_join_as_if_it_had_not_been_cut():
     audio = tone(1.0, 220)
     joined = join([audio], [Piece(0, 0, 5000), Piece(0, 9013, 16000)], 160, RATE_HZ)  # 9013: another phase
