@@ -34,7 +34,7 @@ $(READY): requirements.lock
 	$(PY) -m pip install --quiet --progress-bar off -r requirements.lock
 	touch $@
 
-simulate: $(READY)  ## Simulate a task's data into shards and verify them: TASK=sr|tse|rtse|ss|lass|...|all
+simulate: $(READY)  ## Simulate a task's data into shards and verify them: TASK=sr|tse|rtse|ss|lass|vc|speech_edit|event_edit|tta|aec|all
 	@$(job) -m $(if $(filter all,$(TASK)),pipelines.mixture,pipelines.simulate $(if $(CONFIG),--config '$(CONFIG)') $(TASK)) $(call option,CORPUS,corpus) \
 	  $(call option,OUT,out) $(call option,COUNT,count) $(call option,SEED,seed) $(ARGS)
 

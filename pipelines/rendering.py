@@ -1,5 +1,6 @@
 """From a recipe and an index to one example's bytes, and from a range of indices to a shard. No Ray in here."""
 
+import functools
 import hashlib
 import multiprocessing
 import os
@@ -8,11 +9,13 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
 
+from infra import versions
 from infra.dataset import ShardRows, shard_name
 from infra.shards import build, encode_flac
 from infra.storage import Store, open_store
@@ -23,7 +26,15 @@ from simulation.labels import disagreements
 from simulation.registry import task
 from simulation.seeds import Rng
 
+ROOT = Path(__file__).resolve().parents[1]
+CODE = ("simulation", "pipelines/rendering.py", "infra/shards.py")  # what the bytes of an example come from
 MAX_ATTEMPTS = 4  # draws of one index before it is given up
+
+
+@functools.cache
+def code_version() -> str:
+    """The hash of the code that examples come from, as it is on this machine."""
+    return versions.code_hash(ROOT, CODE)
 
 
 class LabelError(Exception):

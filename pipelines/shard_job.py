@@ -12,7 +12,7 @@ from infra import cluster
 from infra.command_line import ShardsFailed, TooManyRejects
 from infra.dataset import commit_shard, shard_name
 from infra.storage import open_store
-from pipelines.rendering import Isolated, Recipe, loader, make_shard, render
+from pipelines.rendering import ROOT, Isolated, Recipe, code_version, loader, make_shard, render
 from simulation.bank import Bank
 
 RETRIES = 3  # of a worker that died, or of a store that could not be reached
@@ -27,6 +27,7 @@ class Job:
     bank: Bank
     corpus_root: str
     out: str
+    code: str = field(default_factory=code_version)  # of the driver
 
 
 @dataclass
@@ -47,6 +48,8 @@ class Tally:
 @ray.remote(num_cpus=1, max_retries=RETRIES, retry_exceptions=[OSError])
 def shard_task(job: Job, shard: int, isolate: bool) -> dict[str, Any]:
     """Make and commit one shard; only its totals travel back."""
+    if job.code != code_version():
+        raise RuntimeError(f"{ROOT} on this node has code {code_version()}, the driver {job.code}: check out the same there")
     if isolate:
         with Isolated(job.recipe, job.bank, job.corpus_root) as attempt:
             data, rows = make_shard(job.recipe, shard, attempt)

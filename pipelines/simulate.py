@@ -3,7 +3,6 @@
 import dataclasses
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from infra import cluster, versions
@@ -14,15 +13,13 @@ from infra.dataset import DESCRIPTION, RUN, Dataset, committed, dataset_id, fini
 from infra.shards import encode_json
 from infra.storage import Store, open_store
 from pipelines import corpus as corpora
-from pipelines.rendering import Recipe, scene_of
+from pipelines.rendering import ROOT, Recipe, code_version, scene_of
 from pipelines.shard_job import Job, make_shards, settle
 from pipelines.verify import Verify, verify
 from simulation.bank import Bank
 from simulation.registry import configurations
 
 T = TypeVar("T")
-ROOT = Path(__file__).resolve().parents[1]
-CODE = ("simulation", "pipelines/rendering.py", "infra/shards.py")  # what the bytes of an example come from
 LIBRARIES = (
     *("numpy", "scipy", "soxr", "soundfile", "pyroomacoustics", "audiomentations", "fast-mp3-augment", "python-stretch"),
     *("pyworld-prebuilt", "msgspec"),
@@ -118,7 +115,7 @@ def described_by(recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
     """What is known of a dataset before it is made; the fingerprint of this names its folder."""
     return {
         "recipe": to_json(recipe),
-        "parents": {"corpus": {"id": corpus.id, "name": corpus.name}, "code": versions.code_hash(ROOT, CODE)},
+        "parents": {"corpus": {"id": corpus.id, "name": corpus.name}, "code": code_version()},
         "libraries": versions.libraries(LIBRARIES),
     }
 

@@ -1,7 +1,7 @@
 import pytest
 
 from infra.command_line import ShardsFailed, TooManyRejects
-from pipelines.shard_job import Tally, _hold_to_limit, settle
+from pipelines.shard_job import Job, Tally, _hold_to_limit, settle, shard_task
 
 
 def rejects(count: int) -> list[dict]:
@@ -22,3 +22,10 @@ def test_failed_shards_are_named():
         settle(Tally(failures=["shard-000003.tar: LabelError: snr_db"]), asked=9)
     assert "shard-000003.tar: LabelError: snr_db" in str(error.value)
     assert (error.value.exit_code, TooManyRejects.exit_code) == (4, 3)
+
+
+def test_a_worker_with_other_code_refuses(tmp_path):
+    job = Job(None, None, str(tmp_path), str(tmp_path), code="another")
+    with pytest.raises(RuntimeError, match="the driver another: check out the same"):
+        shard_task._function(job, 0, False)
+    assert list(tmp_path.iterdir()) == []
