@@ -72,6 +72,10 @@ def test_a_killed_driver_is_rerun_and_does_only_what_is_missing(undisturbed, cor
     assert code == 0, output
     assert {path: path.stat().st_mtime_ns for path in some} == made
     assert contents(dataset_in(tmp_path)) == undisturbed
+    (dataset_in(tmp_path) / "shard-000003.tar").unlink()  # a finished dataset that has lost a shard is mended likewise
+    code, output = finished(simulate("sr", corpus, tmp_path, "--workers", 1))
+    assert code == 0, output
+    assert contents(dataset_in(tmp_path)) == undisturbed
 
 
 def test_a_killed_worker_is_made_up_for(undisturbed, corpus, tmp_path):
