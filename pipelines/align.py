@@ -5,7 +5,6 @@ audio stays where it is. Files whose alignment fails a check keep their row, wit
 """
 
 import io
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -13,28 +12,23 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
 import soundfile
 import tyro
-from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
-from tqdm import tqdm
 
-from infra import cluster, corpus_manifest
+from infra import corpus_manifest
 from infra.command_line import TooManyRejects, run
 from infra.corpus_manifest import QUARANTINE, Corpus
 from infra.storage import Store, open_store
 from pipelines import corpus as corpora
 from pipelines import word_times
+from pipelines.file_batches import FileWork, in_batches
 from pipelines.forced_alignment import Aligner, Limits
 from pipelines.formats.tree import Tree
 from pipelines.word_times import Refused
 
 FILES_PER_TASK = 32
 FEW_FILES = 64  # aligned in this process before Ray would have started
-RETRIES = 2  # of a worker that died
 FOUND = pa.schema([("words", pa.string()), ("reason", pa.string()), ("detail", pa.string())])
-Batch = Callable[[dict[str, list]], pa.Table]
-Place = tuple[int, int]  # first row, number of rows
 
 
 @dataclass(frozen=True)
@@ -127,15 +121,9 @@ def from_files(url: str, speech: pa.Table) -> pa.Table:
 def align_all(root: str, speech: pa.Table, config: Align) -> pa.Table:
     """FOUND rows in the order of the rows of speech, with a progress bar. StorageError if the store fails."""
     columns = speech.select(["path", "text"])
-    batch = partial(align_batch, root, config.limits)
-    places = [(start, min(FILES_PER_TASK, len(speech) - start)) for start in range(0, len(speech), FILES_PER_TASK)]
-    here = config.workers == 0 or (config.workers is None and len(speech) <= FEW_FILES)
-    found: dict[int, pa.Table] = {}
-    with tqdm(total=len(speech), unit="file", desc="align", dynamic_ncols=True, mininterval=0.5) as bar:
-        for (start, length), table in (_in_process if here else partial(_on_ray, config.workers))(batch, columns, places):
-            found[start] = table
-            bar.update(length)
-    return pa.concat_tables(found[start] for start in sorted(found))
+    here = config.workers is None and len(speech) <= FEW_FILES
+    work = FileWork(partial(align_batch, root, config.limits), FOUND, _row, "align", FILES_PER_TASK)
+    return in_batches(work, columns, 0 if here else config.workers)
 
 
 def align_batch(root: str, limits: Limits, columns: dict[str, list]) -> pa.Table:
@@ -162,37 +150,6 @@ def _mono(frames: np.ndarray) -> np.ndarray:
 def _row(reason: str = "", detail: str = "", words: str = "") -> dict[str, str]:
     assert not reason or reason in word_times.REASONS, reason
     return {"words": words, "reason": reason, "detail": detail}
-
-
-def _in_process(batch: Batch, rows: pa.Table, places: list[Place]) -> Iterator[tuple[Place, pa.Table]]:
-    for place in places:
-        yield place, batch(rows.slice(*place).to_pydict())
-
-
-@ray.remote(num_cpus=1, max_retries=RETRIES, retry_exceptions=[OSError])
-def _run(batch: Batch, columns: dict[str, list]) -> pa.Table:
-    return batch(columns)
-
-
-def _on_ray(workers: int | None, batch: Batch, rows: pa.Table, places: list[Place]) -> Iterator[tuple[Place, pa.Table]]:
-    """One task a place. A batch that kills its worker is done again file by file, so that the culprit is named."""
-    num_cpus = cluster.start(workers)
-    while places:
-        killed: list[Place] = []
-        submit = lambda place: _run.remote(batch, rows.slice(*place).to_pydict())  # noqa: E731
-        for place, reference in cluster.bounded(submit, places, 2 * num_cpus + 2):
-            start, length = place
-            try:
-                yield place, ray.get(reference)
-            except (WorkerCrashedError, NodeDiedError, OutOfMemoryError) as error:
-                if length > 1:
-                    killed += [(row, 1) for row in range(start, start + length)]
-                else:
-                    detail = f"{type(error).__name__} at each of {RETRIES + 1} tries"
-                    yield place, pa.Table.from_pylist([_row("crash", detail)], schema=FOUND)
-            except RayTaskError as error:
-                raise error.cause from None
-        places = killed
 
 
 def _report(speech: pa.Table, found: pa.Table, reasons: dict[str, int], place: str) -> None:

@@ -6,20 +6,17 @@ In this process, or by Ray tasks of many files each: a task gets columns and ret
 import errno
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
-import ray
 import soundfile
-from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
-from tqdm import tqdm
 
-from infra import cluster
 from infra.storage import StorageError, Store, open_store
 from pipelines import containers
+from pipelines.file_batches import FileWork, in_batches
 from simulation.clips import FULL_SCALE_LIMIT
 from simulation.example import REASONS as SOURCE_REASONS
 from simulation.levels import SILENCE_DB, amplitude
@@ -47,8 +44,6 @@ FOUND = pa.schema(
         ("detail", pa.string()),
     ]
 )
-FILES_PER_TASK = 64  # at one file a task Ray costs a fifth of the time
-RETRIES = 2  # of a worker that died, or a store that could not be reached
 FRAMES_PER_BLOCK = 1 << 18
 FULL_SCALE = 0.9999  # 32767 / 32768 is there, 32763 / 32768 is not
 UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's word for it
@@ -78,8 +73,6 @@ class Found:
 
 
 Check = Callable[[bytes, Stated], Found]
-Batch = Callable[[dict[str, list]], pa.Table]  # columns of many files -> a row each: FOUND, and more columns if need be
-Place = tuple[int, int]  # first row, number of rows
 
 
 class Reject(Exception):
@@ -165,16 +158,16 @@ def look_at(store: Store, path: str, look: Callable[[bytes], dict]) -> dict:
     try:
         return look(store.get(path)) | {"reason": "", "detail": ""}
     except Reject as reject:
-        return _rejected(reject.reason, reject.detail)
+        return rejected(reject.reason, reject.detail)
     except FileNotFoundError as error:
-        return _rejected("missing", str(error))
+        return rejected("missing", str(error))
     except StorageError as error:
         if error.errno not in FILE_ERRORS:
             raise  # not the file's fault
-        return _rejected("undecodable", str(error))
+        return rejected("undecodable", str(error))
 
 
-def _rejected(reason: str, detail: str) -> dict:
+def rejected(reason: str, detail: str) -> dict:
     assert reason in REASONS, reason
     return {"sample_rate_hz": 0, "num_frames": 0, "num_channels": 0, "sha256": "", "reason": reason, "detail": detail}
 
@@ -182,53 +175,4 @@ def _rejected(reason: str, detail: str) -> dict:
 def check_all(url: str, rows: pa.Table, workers: int | None = None, check: Check = check) -> pa.Table:
     """FOUND rows for STATED rows, in their order, with a progress bar. `workers` as of `in_batches`."""
     assert rows.schema.equals(STATED), rows.schema
-    return in_batches(partial(check_batch, url, check=check), rows, FOUND, workers=workers, title="check")
-
-
-def in_batches(batch: Batch, rows: pa.Table, schema: pa.Schema, *, workers: int | None, title: str) -> pa.Table:
-    """The rows of `schema` that `batch` makes of `rows`, in their order, with a progress bar.
-
-    `workers` 0 works in this process, None on all of Ray's CPUs. A row that kills its worker at every try is rejected as
-    `crash`, its columns beyond FOUND null. StorageError if a store fails.
-    """
-    places = [(start, min(FILES_PER_TASK, rows.num_rows - start)) for start in range(0, rows.num_rows, FILES_PER_TASK)]
-    batches = _in_process if workers == 0 else partial(_on_ray, workers, schema)
-    found: dict[int, pa.Table] = {}
-    with tqdm(total=rows.num_rows, unit="file", desc=title, dynamic_ncols=True, mininterval=0.5) as bar:
-        for (start, length), table in batches(batch, rows, places):
-            found[start] = table
-            bar.update(length)
-    return pa.concat_tables([schema.empty_table(), *(found[start] for start in sorted(found))])
-
-
-def _in_process(batch: Batch, rows: pa.Table, places: list[Place]) -> Iterator[tuple[Place, pa.Table]]:
-    for place in places:
-        yield place, batch(rows.slice(*place).to_pydict())
-
-
-@ray.remote(num_cpus=1, max_retries=RETRIES, retry_exceptions=[OSError])
-def _run(batch: Batch, columns: dict[str, list]) -> pa.Table:
-    return batch(columns)
-
-
-def _on_ray(
-    workers: int | None, schema: pa.Schema, batch: Batch, rows: pa.Table, places: list[Place]
-) -> Iterator[tuple[Place, pa.Table]]:
-    """One task a place. A batch that kills its worker is done again file by file, so that the culprit is named."""
-    num_cpus = cluster.start(workers)
-    while places:
-        killed: list[Place] = []
-        submit = lambda place: _run.remote(batch, rows.slice(*place).to_pydict())  # noqa: E731
-        for place, reference in cluster.bounded(submit, places, 2 * num_cpus + 2):
-            try:
-                yield place, ray.get(reference)
-            except (WorkerCrashedError, NodeDiedError, OutOfMemoryError) as error:
-                start, length = place
-                if length == 1:
-                    detail = f"{type(error).__name__} at each of {RETRIES + 1} tries"
-                    yield place, pa.Table.from_pylist([_rejected("crash", detail)], schema=schema)
-                else:
-                    killed += [(row, 1) for row in range(start, start + length)]
-            except RayTaskError as error:
-                raise error.cause from None
-        places = killed
+    return in_batches(FileWork(partial(check_batch, url, check=check), FOUND, rejected, "check"), rows, workers)

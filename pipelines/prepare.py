@@ -37,8 +37,9 @@ from infra.corpus_manifest import DESCRIPTION, MANIFEST, QUARANTINE, Corpus
 from infra.corpus_schema import SCHEMA
 from infra.storage import Store, open_store
 from pipelines import corpus as corpora
-from pipelines.check_audio import FOUND, FRAMES_PER_BLOCK, Found, Reject, Stated, check, in_batches, look_at
+from pipelines.check_audio import FOUND, FRAMES_PER_BLOCK, Found, Reject, Stated, check, look_at, rejected
 from pipelines.corpus import BYTES_IN_PROCESS, HOME, QUARANTINE_COLUMNS
+from pipelines.file_batches import FileWork, in_batches
 from pipelines.formats.tree import records
 from simulation.levels import SILENCE_DB, amplitude, joint_gain
 
@@ -136,7 +137,7 @@ def prepare(config: Prepare) -> Corpus:
     rows = to_do(source.table, job, there)
     print(f"{source.location}: {rows.num_rows} files to prepare, {pc.sum(rows['is_there']).as_py()} there already")
     workers = 0 if config.workers is None and _num_bytes(source.table) < BYTES_IN_PROCESS else config.workers
-    done = in_batches(partial(prepare_batch, job), rows, DONE, workers=workers, title="prepare")
+    done = in_batches(FileWork(partial(prepare_batch, job), DONE, rejected, "prepare"), rows, workers)
     reasons = _quarantine(place, source.table, done)
     _hold_to_limit(config, job, rows.num_rows, reasons)
     about = described | {"files_checked": rows.num_rows, "rejects": reasons}

@@ -9,7 +9,8 @@ import pytest
 import ray
 import soundfile
 
-from pipelines.check_audio import FILES_PER_TASK, FOUND, STATED, Reject, Stated, check, check_all
+from pipelines.check_audio import FOUND, STATED, Reject, Stated, check, check_all
+from pipelines.file_batches import FILES_PER_TASK
 from tests.pipelines.formats.conftest import sound
 
 RATE_HZ = 16000
