@@ -96,6 +96,14 @@ def decode_npy(data: bytes) -> np.ndarray:
     return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C").copy(order="K")
 
 
+def encode_npy(array: np.ndarray) -> bytes:
+    """A numeric array to npy bytes, row by row."""
+    assert array.dtype.kind in "biufc", array.dtype
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+    return buffer.getvalue()
+
+
 def build(examples: Iterable[tuple[str, dict[str, bytes]]]) -> bytes:
     """The shard of `(key, {extension: bytes})` pairs, in the order given. ShardError for a name not allowed or there twice."""
     parts: list[bytes] = []
@@ -117,14 +125,30 @@ def read(data: bytes, name: str, sha256: str | None = None, num_examples: int | 
 
     With `sha256` nothing is yielded of a shard that differs in a bit; without, damage is found where it is reached.
     """
+    for key, contents in read_raw(data, name, sha256, num_examples):
+        yield Sample(key, {ext: decode_member(ext, content, f"{name}: {key}.{ext}") for ext, content in contents.items()})
+
+
+def read_raw(
+    data: bytes, name: str, sha256: str | None = None, num_examples: int | None = None
+) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Like `read`, for who decodes little of it: key and `{extension: undecoded bytes}`, to be decoded by `decode_member`."""
     if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
         raise ShardError(f"{name}: {len(data)} bytes whose sha256 is not the manifest's: truncated or changed, make it again")
     count = 0
-    for key, contents in _examples(data, name):
+    for example in _examples(data, name):
         count += 1
-        yield Sample(key, {ext: _decode(ext, content, f"{name}: {key}.{ext}") for ext, content in contents.items()})
+        yield example
     if num_examples is not None and count != num_examples:
         raise ShardError(f"{name}: {count} examples, its manifest says {num_examples}")
+
+
+def decode_member(extension: str, content: bytes, where: str) -> Any:
+    """The value of a member's bytes, by the last part of its extension. ShardError naming `where` if they are not one."""
+    try:
+        return DECODERS[extension.rpartition(".")[2]](content)
+    except Exception as error:  # which errors a decoder raises on hostile bytes is not documented: recursion, memory, tokens
+        raise ShardError(f"{where}: cannot be decoded: {error}") from error
 
 
 def _examples(data: bytes, name: str) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -200,13 +224,6 @@ def _check_name(key: str, extension: str, shard: str) -> None:
 def _check_size(num_bytes: int) -> None:
     if num_bytes > MAX_DECODED_BYTES:
         raise ValueError(f"its header announces {num_bytes} bytes, {MAX_DECODED_BYTES} are allowed")
-
-
-def _decode(extension: str, content: bytes, where: str) -> Any:
-    try:
-        return DECODERS[extension.rpartition(".")[2]](content)
-    except Exception as error:  # which errors a decoder raises on hostile bytes is not documented: recursion, memory, tokens
-        raise ShardError(f"{where}: cannot be decoded: {error}") from error
 
 
 DECODERS = {

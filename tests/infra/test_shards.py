@@ -25,10 +25,13 @@ from infra.shards import (
     ShardError,
     build,
     decode_flac,
+    decode_member,
     decode_npy,
     encode_flac,
     encode_json,
+    encode_npy,
     read,
+    read_raw,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -87,6 +90,16 @@ def test_what_was_built_is_read_back():
         assert sample.members["json"] == {"index": index, "snr_db": 1.5, "text": "ü"}
         assert sample.members["codes.npy"].tolist() == [[index, index + 1, index + 2], [index + 3, index + 4, index + 5]]
         assert sample.members["txt"] == f"text {index} ü"
+
+
+def test_undecoded_members_are_the_bytes_that_were_built_and_decode_to_the_same():
+    assert list(read_raw(SHARD, "shard", SHA256, 4)) == examples()
+    with pytest.raises(ShardError, match="manifest says 5"):
+        list(read_raw(SHARD, "shard", None, 5))
+    codes = np.arange(6, dtype=np.int16).reshape(2, 3)
+    assert np.array_equal(decode_member("codes.npy", encode_npy(codes), "here"), codes)
+    with pytest.raises(ShardError, match="here: cannot be decoded"):
+        decode_member("codes.npy", b"no array", "here")
 
 
 def test_the_same_content_has_the_same_bytes():
