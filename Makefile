@@ -13,6 +13,11 @@ COUNT ?=
 HOURS ?=
 KEY ?=
 ROOT ?=
+PRESET ?=
+DATA ?=
+MODEL ?=
+STEPS ?=
+MINUTES ?=
 FORMAT ?=
 SEED ?=
 CONFIG ?=
@@ -21,7 +26,8 @@ option = $(if $($(1)),--$(2) '$($(1))')
 # On a cluster whose dashboard RAY_ADDRESS names (http://...), the same command runs as a submitted Ray job.
 job = $(if $(filter http%,$(RAY_ADDRESS)),.venv/bin/ray job submit --address $(RAY_ADDRESS) --working-dir . -- python,$(PY))
 
-.PHONY: help setup simulate verify replay plan listen corpus prepare align starter test test-packages lint bench s3-install s3-server s3-stop lock clean
+.PHONY: help setup simulate verify replay plan listen corpus prepare align starter train-codec codec-report encode doctor \
+  test test-packages lint bench s3-install s3-server s3-stop lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,6 +61,19 @@ align: $(READY)  ## Find the word times that speech editing needs: CORPUS=... OU
 
 starter: $(READY)  ## Make the synthetic starter corpus that is used when none is named
 	@$(PY) -m pipelines.starter $(call option,OUT,out) $(call option,SEED,seed) $(ARGS)
+
+train-codec: $(READY)  ## Train a codec from shards or a corpus, then report: PRESET=tiny|small|hcodec-1.0... CORPUS=... DATA=... MINUTES=20
+	@$(job) -m pipelines.train_codec $(if $(CONFIG),--config '$(CONFIG)') $(PRESET) $(call option,CORPUS,corpus) $(call option,DATA,data) \
+	  $(call option,OUT,out) $(call option,STEPS,steps) $(call option,MINUTES,minutes) $(call option,SEED,seed) $(ARGS)
+
+codec-report: $(READY)  ## Judge a codec on held-out clips, with a page to listen to: MODEL=data/codec-.../model CORPUS=... OUT=...
+	@$(PY) -m pipelines.codec_report $(call option,MODEL,model) $(call option,CORPUS,corpus) $(call option,OUT,out) $(ARGS)
+
+encode: $(READY)  ## Turn task data into tokens: DATA=data/lass-... MODEL=data/codec-.../model OUT=...
+	@$(job) -m pipelines.encode $(call option,DATA,data) $(call option,MODEL,codec) $(call option,OUT,out) $(ARGS)
+
+doctor: $(READY)  ## Look whether this machine can train: compiler, locks, shared memory, accelerator, S3, Ray
+	@$(PY) -m pipelines.doctor $(ARGS)
 
 test: $(READY) test-packages  ## Run all tests
 	$(PY) -m ruff check .

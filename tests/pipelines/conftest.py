@@ -20,6 +20,7 @@ from pipelines import corpus as corpora
 from pipelines.rendering import loader, make_shard, render
 from pipelines.simulate import Simulate, bank_of, described_by
 from simulation.registry import task
+from tests.codec.samples import FIXED, make
 
 ROOT = Path(__file__).parents[2]
 RATE_HZ = 16000
@@ -121,3 +122,11 @@ def dataset(corpus, tmp_path):
     described = described_by(recipe, source) | {"totals": {"examples": totals.table.num_rows}}
     finish(store, totals, {"id": dataset_id(shards_of(totals.table)), **described})
     return store
+
+
+@pytest.fixture(scope="session")
+def codec_folder(tmp_path_factory) -> Path:
+    """A published codec of random weights: shared by all tests, not to be changed."""
+    folder = tmp_path_factory.mktemp("codec")
+    make(FIXED).save_pretrained(folder)
+    return folder

@@ -1,0 +1,171 @@
+"""The decoder: Transformer layers of the LLaMA family (Touvron et al. 2023, section 2.2; grouped queries as in Llama 2).
+
+Shapes: B rows, L positions, D width, H heads, G key and value heads, E head width.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from lm.config import DecoderConfig
+
+
+class Cache:
+    """Keys and values of all earlier positions of a batch, of a fixed capacity.
+
+    Every row writes at its own positions, because the rows' prefixes differ in length. What lies past a row's position is stale
+    and masked.
+    """
+
+    def __init__(self, config: DecoderConfig, num_rows: int, capacity: int, like: Tensor):
+        shape = (config.num_layers, num_rows, config.kv_heads, capacity, config.head_width)
+        self.keys, self.values = like.new_zeros(shape), like.new_zeros(shape)
+        self.lengths_B = torch.zeros(num_rows, dtype=torch.int64, device=like.device)  # positions written
+        self.rows_B = torch.arange(num_rows, device=like.device)
+        self.longest = 0  # of lengths_B, known without asking the device
+        self.uniform = True  # all rows are equally long
+        self.fixed = False  # always attend over the whole capacity: static shapes, for CUDA graphs
+
+
+class Attention(nn.Module):
+    """Causal self-attention with rotary positions."""
+
+    def __init__(self, config: DecoderConfig):
+        super().__init__()
+        self.heads = (config.num_heads, config.kv_heads, config.kv_heads)
+        self.head_width = config.head_width
+        self.qkv = nn.Linear(config.width, sum(self.heads) * config.head_width, bias=False)
+        self.out = nn.Linear(config.width, config.width, bias=False)
+
+    def forward(self, x_BLD: Tensor, rotation: Tensor) -> Tensor:
+        query_BHLE, key_BGLE, value_BGLE = self.project(x_BLD, rotation)
+        return self.attend(query_BHLE, key_BGLE, value_BGLE, is_causal=True)
+
+    def prefill(self, x_BLD: Tensor, rotation: Tensor, cache: Cache, layer: int) -> Tensor:
+        """As forward, and keeps keys and values of the first L positions."""
+        query_BHLE, key_BGLE, value_BGLE = self.project(x_BLD, rotation)
+        cache.keys[layer, :, :, : x_BLD.shape[1]], cache.values[layer, :, :, : x_BLD.shape[1]] = key_BGLE, value_BGLE
+        return self.attend(query_BHLE, key_BGLE, value_BGLE, is_causal=True)
+
+    def step(self, x_B1D: Tensor, rotation: Tensor, cache: Cache, layer: int, mask_B11L: Tensor | None) -> Tensor:
+        """One more position of each row."""
+        query_BH1E, key_BG1E, value_BG1E = self.project(x_B1D, rotation)
+        keys, values = cache.keys[layer], cache.values[layer]
+        if not cache.fixed and cache.uniform:
+            keys[:, :, cache.longest], values[:, :, cache.longest] = key_BG1E[:, :, 0], value_BG1E[:, :, 0]
+        else:
+            keys[cache.rows_B, :, cache.lengths_B] = key_BG1E[:, :, 0]
+            values[cache.rows_B, :, cache.lengths_B] = value_BG1E[:, :, 0]
+        end = keys.shape[2] if cache.fixed else cache.longest + 1
+        return self.attend(query_BH1E, keys[:, :, :end], values[:, :, :end], mask=mask_B11L)
+
+    def project(self, x_BLD: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries and keys, rotated, and values; heads before positions."""
+        projected = self.qkv(x_BLD).unflatten(-1, (-1, self.head_width)).transpose(1, 2)
+        rotated, value_BGLE = projected.split([sum(self.heads[:2]), self.heads[2]], dim=1)
+        query_BHLE, key_BGLE = rotate(rotated, rotation).split(self.heads[:2], dim=1)
+        return query_BHLE, key_BGLE, value_BGLE
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool = False, mask: Tensor | None = None
+    ) -> Tensor:
+        grouped = self.heads[0] != self.heads[1]
+        x_BHLE = F.scaled_dot_product_attention(query, key, value, mask, is_causal=is_causal, enable_gqa=grouped)
+        return self.out(x_BHLE.transpose(1, 2).flatten(2))
+
+
+class FeedForward(nn.Module):
+    """SwiGLU (Shazeer 2020)."""
+
+    def __init__(self, config: DecoderConfig):
+        super().__init__()
+        self.gate_up = nn.Linear(config.width, 2 * config.feed_forward_width, bias=False)
+        self.down = nn.Linear(config.feed_forward_width, config.width, bias=False)
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        gate, up = self.gate_up(x_BLD).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * up)
+
+
+class Layer(nn.Module):
+    """Attention and feed-forward, each behind an RMSNorm and added to the residual stream."""
+
+    def __init__(self, config: DecoderConfig):
+        super().__init__()
+        self.attention_norm = nn.RMSNorm(config.width, config.norm_eps)
+        self.attention = Attention(config)
+        self.feed_forward_norm = nn.RMSNorm(config.width, config.norm_eps)
+        self.feed_forward = FeedForward(config)
+
+    def forward(self, x_BLD: Tensor, rotation: Tensor) -> Tensor:
+        x_BLD = x_BLD + self.attention(self.attention_norm(x_BLD), rotation)
+        return x_BLD + self.feed_forward(self.feed_forward_norm(x_BLD))
+
+    def prefill(self, x_BLD: Tensor, rotation: Tensor, cache: Cache, layer: int) -> Tensor:
+        x_BLD = x_BLD + self.attention.prefill(self.attention_norm(x_BLD), rotation, cache, layer)
+        return x_BLD + self.feed_forward(self.feed_forward_norm(x_BLD))
+
+    def step(self, x_B1D: Tensor, rotation: Tensor, cache: Cache, layer: int, mask_B11L: Tensor | None) -> Tensor:
+        x_B1D = x_B1D + self.attention.step(self.attention_norm(x_B1D), rotation, cache, layer, mask_B11L)
+        return x_B1D + self.feed_forward(self.feed_forward_norm(x_B1D))
+
+
+class Decoder(nn.Module):
+    """Layers and a last norm, on embeddings. Rows are padded at their end, where causal attention does not look."""
+
+    def __init__(self, config: DecoderConfig):
+        super().__init__()
+        self.config = config
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_layers))
+        self.norm = nn.RMSNorm(config.width, config.norm_eps)
+        self.activation_checkpointing = False  # recompute a layer in the backward pass instead of keeping its activations
+
+    def forward(self, x_BLD: Tensor, clock_BL: Tensor) -> Tensor:
+        """The normed last hidden states of rows whose positions have these times (float or int, any origin)."""
+        rotation = rotation_of(clock_BL, self.config, x_BLD.dtype)
+        for layer in self.layers:
+            if self.activation_checkpointing and self.training:
+                x_BLD = checkpoint(layer, x_BLD, rotation, use_reentrant=False)
+            else:
+                x_BLD = layer(x_BLD, rotation)
+        return self.norm(x_BLD)
+
+    def prefill(self, x_BLD: Tensor, clock_BL: Tensor, lengths_B: Tensor, cache: Cache) -> Tensor:
+        """As forward on an empty cache, which then holds the rows. Only the last hidden state of each row: (B, D)."""
+        rotation = rotation_of(clock_BL, self.config, x_BLD.dtype)
+        for index, layer in enumerate(self.layers):
+            x_BLD = layer.prefill(x_BLD, rotation, cache, index)
+        cache.lengths_B.copy_(lengths_B)
+        cache.longest = x_BLD.shape[1]
+        cache.uniform = bool((lengths_B == cache.longest).all())
+        return self.norm(x_BLD[cache.rows_B, lengths_B - 1])
+
+    def step(self, x_BD: Tensor, clock_B: Tensor, cache: Cache) -> Tensor:
+        """The hidden states (B, D) of one more position of each row."""
+        rotation = rotation_of(clock_B[:, None], self.config, x_BD.dtype)
+        mask_B11L = None
+        if cache.fixed or not cache.uniform:
+            end = cache.keys.shape[3] if cache.fixed else cache.longest + 1
+            mask_B11L = (torch.arange(end, device=x_BD.device) <= cache.lengths_B[:, None])[:, None, None]
+        x_B1D = x_BD[:, None]
+        for index, layer in enumerate(self.layers):
+            x_B1D = layer.step(x_B1D, rotation, cache, index, mask_B11L)
+        cache.lengths_B.add_(1)
+        if not cache.fixed:
+            cache.longest += 1
+        return self.norm(x_B1D[:, 0])
+
+
+def rotation_of(clock_BL: Tensor, config: DecoderConfig, dtype: torch.dtype) -> Tensor:
+    """(2, B, 1, L, E/2) cosines and sines of rotary position embeddings (Su et al. 2021), computed in float32."""
+    octaves = torch.arange(0, config.head_width, 2, device=clock_BL.device, dtype=torch.float32) / config.head_width
+    angles = clock_BL[:, None, :, None].float() * config.rope_theta**-octaves
+    return torch.stack([angles.cos(), angles.sin()]).to(dtype)
+
+
+def rotate(x_BHLE: Tensor, rotation: Tensor) -> Tensor:
+    """Rotate the pairs (e, e + E/2) by their angles."""
+    cos, sin = rotation
+    first, second = x_BHLE.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)

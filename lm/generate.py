@@ -1,0 +1,184 @@
+"""Generation: prefill the conditions, then one slot a step with K heads, from a cache of keys and values.
+
+Shapes: B clips, K layers, F frames, P slots, V symbols, D width.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lm import layout
+from lm.conditions import Conditions
+from lm.decoder import Cache, Decoder
+from lm.model import NEVER, Segment, UnifiedLM
+from lm.sampling import Sampling, choose, guided
+from lm.slot_rules import SlotRules
+from lm.tasks import CONDITIONS, task
+
+CAPACITY_STEP = 256  # of a cache for compiled steps, so that few capacities are compiled
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What is to be generated, a clip a row."""
+
+    tasks: Sequence[str]
+    conditions: Conditions
+    limits: Sequence[int]  # frames of each target: exactly so many if the task is aligned, at most so many if it is free
+    seeds: Sequence[int] = ()  # of each clip's draws; not needed where nothing is drawn
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Successive frames (or groups of frames) of a batch."""
+
+    acoustic_BKF: Tensor
+    semantic_BKF: Tensor
+    num_frames_B: Tensor  # of each clip; what comes after them means nothing
+    ended_B: Tensor  # bool: the model has said E; otherwise the limit was reached, or the clip goes on
+
+
+@torch.no_grad()
+def generate(model: UnifiedLM, prompt: Prompt, sampling: Sampling, *, compiled: bool = False) -> Frames:
+    """Whole targets. A clip's codes depend on its row of the prompt and its seed, not on the rest of the batch.
+
+    `compiled` compiles a step and, on a GPU, replays it as a CUDA graph: worth its start only for many or long clips.
+    ValueError for a prompt that a task, or the model, cannot take.
+    """
+    chunks = list(stream(model, prompt, sampling, compiled=compiled))
+    acoustic, semantic = (torch.cat([getattr(c, name) for c in chunks], dim=-1) for name in ("acoustic_BKF", "semantic_BKF"))
+    return Frames(acoustic, semantic, torch.stack([chunk.num_frames_B for chunk in chunks]).sum(0), chunks[-1].ended_B)
+
+
+def stream(
+    model: UnifiedLM, prompt: Prompt, sampling: Sampling, *, chunk_frames: int = 25, compiled: bool = False
+) -> Iterator[Frames]:
+    """The same targets in chunks, each as soon as all layers of its frames are there. ValueError as `generate`."""
+    if chunk_frames < 1:
+        raise ValueError(f"chunk_frames is {chunk_frames}: give 1 or more")
+    return _chunks(_Run(model, prompt, sampling, compiled), chunk_frames)
+
+
+@torch.no_grad()
+def _chunks(run: "_Run", chunk_frames: int) -> Iterator[Frames]:
+    rules, tokens = run.rules, run.model.config.tokens
+    slots, first = [], 0  # of the frames that have not been given
+    for symbols_BK in run:
+        slots.append(symbols_BK)
+        done = rules.is_done(2 * first + len(slots) - 1)
+        num_frames = (len(slots) - tokens.num_layers + 1) // 2  # of which all layers are there
+        if done:
+            num_frames = int(rules.num_groups_B.max()) - first
+        if num_frames >= chunk_frames or done:
+            codes = layout.codes_of(torch.stack(slots, dim=1), num_frames, tokens)
+            yield Frames(*codes, (rules.num_groups_B - first).clamp(0, num_frames), rules.chosen_B.clone())
+            slots, first = slots[2 * num_frames :], first + num_frames
+        if done:
+            return
+
+
+class _Run:
+    """Iterates over the slots (B, K) of a prompt."""
+
+    @torch.no_grad()
+    def __init__(self, model: UnifiedLM, prompt: Prompt, sampling: Sampling, compiled: bool):
+        self.model, self.prompt, self.sampling = model, prompt, sampling
+        device = model.heads.weight.device
+        _check(prompt, sampling)
+        self.task_B = torch.tensor([model.config.task_index(name) for name in prompt.tasks], device=device)
+        tasks = [task(name) for name in prompt.tasks]
+        self.guided_BC = torch.tensor([[t.guided == c for c in CONDITIONS] for t in tasks], device=device)
+        limits_B = torch.tensor(prompt.limits, device=device)
+        num_targets_B = torch.tensor([t.num_targets for t in tasks], device=device)
+        self.period_B = (limits_B // num_targets_B).where(num_targets_B > 1, NEVER)
+        self.rules = SlotRules(model.config.tokens, limits_B, torch.tensor([t.length == "free" for t in tasks], device=device))
+        self.uniform_PBK = None if sampling.temperature == 0 else self._draws(device)
+        self.hidden_BD, self.cache = self._prefill(CAPACITY_STEP if compiled else 1)
+        self.step = fast_step(model.decoder, self.cache) if compiled else model.decoder.step
+
+    def _draws(self, device: torch.device) -> Tensor:
+        shape = (self.rules.num_slots, self.model.config.tokens.num_layers)
+        draws = [
+            torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) for seed in self.prompt.seeds
+        ]
+        return torch.stack(draws, dim=1).to(device)
+
+    def _prefill(self, capacity_step: int) -> tuple[Tensor, Cache]:
+        model, conditions, task_B = self.model, self.prompt.conditions.to(self.task_B.device), self.task_B
+        if self.sampling.guidance != 1:  # every clip once more, without what guides it
+            conditions, task_B = conditions.joined(conditions.kept(~self.guided_BC)), task_B.repeat(2)
+        start_B1K = task_B.new_full((len(task_B), 1, model.config.tokens.num_layers), model.config.tokens.start)
+        segments, clocks = model.prefix(task_B, conditions)
+        target = Segment(model.embed_slots(start_B1K, -1), torch.ones_like(task_B))
+        x_BLD, clock_BL, lengths_B = model.pack([*segments, target], [*clocks, torch.full_like(start_B1K[:, :, 0], -1)])
+        capacity = x_BLD.shape[1] + self.rules.num_slots
+        if capacity > model.config.max_positions:
+            raise ValueError(
+                f"rows of {capacity} positions; the model takes {model.config.max_positions}: cut audio into chunks"
+            )
+        cache = Cache(model.config.decoder, len(task_B), capacity + -capacity % capacity_step, x_BLD)
+        return model.decoder.prefill(x_BLD, clock_BL, lengths_B, cache), cache
+
+    def __iter__(self) -> Iterator[Tensor]:
+        model, rules = self.model, self.rules
+        twice = self.sampling.guidance != 1
+        for slot in range(rules.num_slots):
+            logits_BKV = model.heads(self.hidden_BD, slot % 2)
+            if twice:
+                logits_BKV = guided(logits_BKV, self.sampling.guidance)
+            draws_BK = None if self.uniform_PBK is None else self.uniform_PBK[slot]
+            symbols_BK = rules.settle(choose(rules.restrict(logits_BKV, slot), draws_BK, self.sampling), slot)
+            yield symbols_BK
+            clock_B = rules.clock(slot, self.period_B)
+            x_BD = model.embed_slots(symbols_BK[:, None], slot)[:, 0]
+            if model.config.clock == "running":
+                clock_B = self.cache.lengths_B.clone()
+            elif twice:
+                clock_B = clock_B.repeat(2)
+            self.hidden_BD = self.step(x_BD.repeat(2, 1) if twice else x_BD, clock_B, self.cache)
+
+
+def fast_step(decoder: Decoder, cache: Cache) -> Callable[[Tensor, Tensor, Cache], Tensor]:
+    """`decoder.step` of static shapes, compiled; on a GPU a CUDA graph of it."""
+    cache.fixed = True
+    step = torch.compile(decoder.step, dynamic=False)
+    return _graph(step, cache, decoder.config.width) if cache.keys.is_cuda else step
+
+
+def _graph(step: Callable, cache: Cache, width: int) -> Callable[[Tensor, Tensor, Cache], Tensor]:
+    """The step captured once and replayed: no launches from Python, which is what a small step costs on a GPU."""
+    x_BD, clock_B = cache.keys.new_zeros(len(cache.rows_B), width), cache.keys.new_zeros(len(cache.rows_B), dtype=torch.float32)
+    lengths_B = cache.lengths_B.clone()
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):  # compiles and warms up, as capture demands
+            step(x_BD, clock_B, cache)
+            cache.lengths_B.copy_(lengths_B)
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        hidden_BD = step(x_BD, clock_B, cache)
+
+    def replay(x: Tensor, clock: Tensor, _: Cache) -> Tensor:
+        x_BD.copy_(x)
+        clock_B.copy_(clock)
+        graph.replay()
+        return hidden_BD
+
+    return replay
+
+
+def _check(prompt: Prompt, sampling: Sampling) -> None:
+    counts = {"tasks": len(prompt.tasks), "limits": len(prompt.limits)}
+    if sampling.temperature > 0:
+        counts["seeds"] = len(prompt.seeds)
+    if not prompt.tasks or len(set(counts.values())) > 1:
+        raise ValueError(
+            f"a prompt of {', '.join(f'{count} {name}' for name, count in counts.items())}: give one of each for each clip"
+        )
+    if min(prompt.limits) < 1:
+        raise ValueError(f"limits {list(prompt.limits)}: every target has at least one frame")
+    prompt.conditions.check(prompt.tasks)

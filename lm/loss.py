@@ -1,0 +1,85 @@
+"""Cross-entropy of K heads without all logits in memory at once.
+
+Shapes: N positions with a label, K heads, V symbols, D width.
+
+Logits of K heads are the largest tensors of a training step. Here each head's are made, turned into loss and gradient in the
+forward pass, and dropped, as in Liger Kernel's fused linear cross-entropy (Hsu et al. 2024, arXiv 2410.10989, section 3.2):
+nothing is computed twice.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lm.layout import IGNORED
+
+MAX_LOGITS = 2**24  # made at once
+
+
+@dataclass(frozen=True)
+class HeadLosses:
+    """What K heads lose on N positions; 0 where the label is IGNORED."""
+
+    total: Tensor  # scalar to train on: the sum over all labels, smoothed
+    nll_NK: Tensor  # -log p(label), without smoothing and gradient
+    correct_NK: Tensor  # bool: the label has the highest probability
+
+
+def head_losses(x_ND: Tensor, weight_KVD: Tensor, labels_NK: Tensor, label_smoothing: float = 0.0) -> HeadLosses:
+    """Losses of logits x @ weight[k]. With label smoothing e the label weighs 1 - e, and all symbols share e."""
+    return HeadLosses(*_HeadLosses.apply(x_ND, weight_KVD, labels_NK, label_smoothing))
+
+
+class _HeadLosses(torch.autograd.Function):
+    @staticmethod
+    @torch.amp.custom_fwd(device_type="cuda", cast_inputs=None)
+    def forward(ctx, x_ND: Tensor, weight_KVD: Tensor, labels_NK: Tensor, label_smoothing: float):
+        needs_x, needs_weight = ctx.needs_input_grad[:2]
+        wide = torch.promote_types(x_ND.dtype, torch.float32)  # of what is summed
+        grad_x = torch.zeros_like(x_ND, dtype=wide) if needs_x else None
+        grad_weight = torch.zeros_like(weight_KVD, dtype=wide) if needs_weight else None
+        nll_NK = x_ND.new_zeros(labels_NK.shape, dtype=wide)
+        correct_NK = torch.zeros_like(labels_NK, dtype=torch.bool)
+        total = x_ND.new_zeros((), dtype=wide)
+        num_symbols = weight_KVD.shape[1]
+        for k, weight_VD in enumerate(weight_KVD):
+            for rows in torch.arange(len(x_ND), device=x_ND.device).split(max(MAX_LOGITS // num_symbols, 1)):
+                part = slice(int(rows[0]), int(rows[-1]) + 1)
+                x_RD, labels_R = x_ND[part], labels_NK[part, k]
+                wanted_R = labels_R != IGNORED
+                logits_RV = (x_RD @ weight_VD.T).to(wide)
+                log_sum_R = logits_RV.logsumexp(1)
+                target_R1 = labels_R.clamp(min=0)[:, None]
+                nll_R = (log_sum_R - logits_RV.gather(1, target_R1)[:, 0]) * wanted_R
+                nll_NK[part, k], correct_NK[part, k] = nll_R, (logits_RV.argmax(1) == labels_R)
+                total += nll_R.sum()
+                if label_smoothing:
+                    total += label_smoothing * ((log_sum_R - logits_RV.mean(1)) * wanted_R - nll_R).sum()
+                if needs_x or needs_weight:
+                    # d loss / d logits = softmax - smoothed label
+                    grad_RV = logits_RV.sub_(log_sum_R[:, None]).exp_()
+                    grad_RV.scatter_add_(1, target_R1, grad_RV.new_full(target_R1.shape, label_smoothing - 1))
+                    grad_RV = grad_RV.sub_(label_smoothing / num_symbols).mul_(wanted_R[:, None]).to(x_RD.dtype)
+                    if needs_x:
+                        grad_x[part] += grad_RV @ weight_VD
+                    if needs_weight:
+                        grad_weight[k] += grad_RV.T @ x_RD
+        ctx.save_for_backward(grad_x, grad_weight)
+        ctx.dtypes = x_ND.dtype, weight_KVD.dtype
+        ctx.mark_non_differentiable(nll_NK, correct_NK)
+        return total, nll_NK, correct_NK
+
+    @staticmethod
+    def backward(ctx, grad_total: Tensor, *_: Tensor):
+        grads = [None if grad is None else (grad * grad_total).to(dtype) for grad, dtype in zip(ctx.saved_tensors, ctx.dtypes)]
+        return *grads, None, None
+
+
+def plain_head_losses(x_ND: Tensor, weight_KVD: Tensor, labels_NK: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """The same total with all logits in memory: what the fused version is tested and measured against."""
+    logits_NKV = torch.einsum("nd,kvd->nkv", x_ND, weight_KVD)
+    return F.cross_entropy(
+        logits_NKV.flatten(0, 1), labels_NK.flatten(), ignore_index=IGNORED, label_smoothing=label_smoothing, reduction="sum"
+    )

@@ -1,0 +1,132 @@
+"""The Ray side of encode: actors that hold the codec, a shard at a time each, restarted where they die."""
+
+import functools
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import ray
+import torch
+from ray.exceptions import RayError, RayTaskError
+from tqdm import tqdm
+
+from codec.model import Codec
+from infra import cluster, versions
+from infra.command_line import ShardsFailed
+from infra.dataset import commit_shard
+from infra.model_folder import local_folder, model_id
+from infra.storage import open_store
+from pipelines.encoding import Recipe, encode_shard
+from pipelines.rendering import ROOT
+
+RETRIES = 3  # of an actor that died, or of a store that could not be reached
+CODE = ("codec", "pipelines/encoding.py", "infra/shards.py")  # what the tokens come from
+
+
+def code_version() -> str:
+    return versions.code_hash(ROOT, CODE)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What an actor needs for any shard of one dataset."""
+
+    recipe: Recipe
+    codec: str
+    codec_id: str
+    data: str
+    out: str
+    code: str
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the actors run on."""
+
+    workers: int | None = None
+    """CPUs of this machine to use, all if not given. A cluster (RAY_ADDRESS) brings its own."""
+    gpus_per_worker: float = 0.0
+    """GPUs of each actor; fractions share one. 0 encodes on the CPU."""
+
+    def __post_init__(self) -> None:
+        if self.gpus_per_worker < 0 or (self.workers is not None and self.workers < 1):
+            raise ValueError("--gpus-per-worker must be 0 or more, --workers 1 or more")
+
+
+@functools.cache
+def open_codec(job: Job) -> Codec:
+    """The codec in this process. What is wrong with it is the error of a shard, not of an actor that dies of it."""
+    if job.code != code_version():
+        raise RuntimeError(f"{ROOT} on this node has other code than the driver: check out the same there")
+    folder = local_folder(job.codec)
+    if model_id(folder) != job.codec_id:
+        raise RuntimeError(f"{job.codec} on this node is another codec than on the driver's")
+    return Codec.from_pretrained(folder).eval().to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@ray.remote(max_restarts=RETRIES, max_task_retries=RETRIES)
+class Encoder:
+    """Encodes and commits a shard at a time; keeps its codec."""
+
+    def __init__(self, job: Job):
+        torch.set_num_threads(1)  # sums in another order are other bits
+        self.job = job
+
+    def encode(self, rows: list[dict[str, Any]]) -> dict[str, float]:
+        """Make and commit the token shard of these manifest rows; only its totals travel back."""
+        shard = rows[0]["shard"]
+        audio = open_store(self.job.data).get(shard)
+        data, done = encode_shard(open_codec(self.job), self.job.recipe, self.job.codec_id, audio, rows)
+        commit_shard(open_store(self.job.out), shard, data, done)
+        return {"examples": len(rows), "seconds": sum(row["num_samples"] / row["sample_rate_hz"] for row in rows)}
+
+
+def make(job: Job, manifest: pa.Table, shards: list[tuple[int, int]], resources: Resources) -> None:
+    """Encode the shards of these places (first row, number of rows) on Ray.
+
+    ShardsFailed names those that could not be encoded; the others are committed.
+    """
+    if not shards:
+        return
+    num_cpus = cluster.start(resources.workers)
+    gpus = resources.gpus_per_worker
+    count = min(len(shards), int(ray.cluster_resources().get("GPU", 0) // gpus) if gpus else num_cpus)
+    if not count:
+        raise ValueError(
+            f"--gpus-per-worker {gpus}: Ray has {ray.cluster_resources().get('GPU', 0):g} GPUs here; use 0 for CPUs"
+        )
+    actors = [Encoder.options(num_cpus=1, num_gpus=gpus).remote(job) for _ in range(count)]
+    failures, started, seconds = [], time.monotonic(), 0.0
+    with tqdm(total=sum(length for _, length in shards), unit="ex", desc="encode", dynamic_ncols=True, mininterval=0.5) as bar:
+        for rows, reference in in_turn(actors, (manifest.slice(*place).to_pylist() for place in shards)):
+            try:
+                done = ray.get(reference)
+            except RayError as error:
+                cause = error.cause if isinstance(error, RayTaskError) else error
+                failures.append(f"{rows[0]['shard']}: {type(cause).__name__}: {cause}")
+                continue
+            seconds += done["seconds"]
+            bar.update(len(rows))
+            bar.set_postfix_str(f"{seconds / (time.monotonic() - started):.0f} x real time")
+    for actor in actors:
+        ray.kill(actor)
+    if failures:
+        named = "\n  ".join(failures[:20])
+        raise ShardsFailed(f"{len(failures)} of {len(shards)} shards failed; a rerun tries these again\n  {named}")
+
+
+def in_turn(actors: list, shards: Iterator[list[dict[str, Any]]]) -> Iterator[tuple[list[dict[str, Any]], ray.ObjectRef]]:
+    """Give each shard to the actor that is free next; (its rows, the finished reference)."""
+    free, of = list(actors), {}
+
+    def submit(rows: list[dict[str, Any]]) -> ray.ObjectRef:
+        actor = free.pop()
+        reference = actor.encode.remote(rows)
+        of[reference] = actor
+        return reference
+
+    for rows, reference in cluster.bounded(submit, shards, len(actors)):
+        free.append(of.pop(reference))
+        yield rows, reference

@@ -1,0 +1,185 @@
+"""A minuscule codec in adversarial training, for tests: what real ranks do with it, and the same in plain torch.
+
+Shapes: B clips, T samples.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from codec import losses
+from codec.config import CodecConfig
+from codec.discriminators.ensemble import DiscriminatorConfig
+from codec.model import Codec
+from tests.codec import samples
+from training import codec_step
+from training.codebooks import initialise_codebooks
+from training.codec_step import CodecTrainee
+from training.collective import rank, world_size
+from training.config import CodecTraining, EngineConfig, ScheduleConfig, TrainingConfig
+from training.keys import key
+
+BATCH, MICRO_BATCH, NUM_SAMPLES = 4, 1, 2560
+DISCRIMINATORS = DiscriminatorConfig((2,), (4, 8), (64,), (64,), spectral_width=4)
+FIXED = replace(
+    samples.FIXED,
+    quantiser=replace(samples.FIXED.quantiser, num_acoustic=2, codebook_size=8),
+    decoder=replace(samples.DECODER, dropout=0.0),  # drawn from each rank's global generator
+)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the data stream gives."""
+
+    keys: tuple[str, ...]
+    wave_BT: Tensor
+    num_samples_B: Tensor
+    draws_BN: Tensor
+
+
+def batches(step: int, rank: int = 0, world_size: int = 1, config: CodecConfig = FIXED) -> list[Batch]:
+    """A rank's micro-batches of a step; in each step one clip is short. Joined, they are the same for any number of ranks."""
+    num_samples = NUM_SAMPLES * config.sample_rate_hz // 16000
+    wave_BT = samples.noises(BATCH, num_samples, seed=step)
+    num_samples_B = torch.full((BATCH,), num_samples)
+    num_samples_B[1] = num_samples // 2 + step
+    wave_BT *= torch.arange(num_samples) < num_samples_B[:, None]
+    draws_BN = torch.rand(BATCH, 2, generator=torch.Generator().manual_seed(step))
+    share = BATCH // world_size
+    starts = range(rank * share, (rank + 1) * share, MICRO_BATCH)
+    cuts = [slice(start, start + MICRO_BATCH) for start in starts]
+    return [Batch(("key",) * MICRO_BATCH, wave_BT[cut], num_samples_B[cut], draws_BN[cut]) for cut in cuts]
+
+
+def training(stage: int = 0, precision: str = "fp32", learning_rate: float = 1e-3) -> CodecTraining:
+    engine = EngineConfig(learning_rate=learning_rate, zero_stage=stage, persistence_threshold=50)
+    schedule = ScheduleConfig(warmup_steps=2, decay=0.9)
+    general = TrainingConfig(batch_size=BATCH, micro_batch_size=MICRO_BATCH, precision=precision, ema_decay=0.5, schedule=schedule)
+    return CodecTraining(general, engine, engine, DISCRIMINATORS, adversarial_start=2, adversarial_ramp=2)
+
+
+def trainee(settings: CodecTraining, config: CodecConfig = FIXED) -> CodecTrainee:
+    """With other weights on each rank, which the start must make those of rank 0."""
+    torch.manual_seed(rank())
+    return CodecTrainee(Codec(config), settings)
+
+
+def run(trained: CodecTrainee, steps: range) -> list[dict[str, float]]:
+    results = []
+    for step in steps:
+        torch.manual_seed(key("dropout", step, rank()))
+        results.append(trained.step(batches(step, rank(), world_size(), trained.codec.config), step))
+    return results
+
+
+def state(trained: CodecTrainee) -> dict[str, dict[str, Tensor]]:
+    return dict(trained.state())
+
+
+@dataclass
+class Trained:
+    """What one rank has in the end."""
+
+    results: list[dict[str, float]]
+    files: dict[str, dict[str, Tensor]]  # on rank 0
+    buffers: dict[str, Tensor]
+    published: dict[str, Tensor]
+
+
+def train(settings: CodecTraining, steps: int, config: CodecConfig = FIXED) -> Trained:
+    trained = trainee(settings, config)
+    results = run(trained, range(1, steps + 1))
+    return finished(trained, results)
+
+
+def finished(trained: CodecTrainee, results: list[dict[str, float]]) -> Trained:
+    buffers = {name: buffer.clone() for name, buffer in trained.codec.named_buffers()}
+    return Trained(results, state(trained), buffers, trained.publish().state_dict())
+
+
+def every(variants: list[tuple[Any, ...]]) -> list[Trained]:
+    """`train` with each of several sets of arguments, in one process."""
+    return [train(*variant) for variant in variants]
+
+
+class PlainTorch:
+    """The same training without DeepSpeed and ranks: the joined batch, two AdamWs, both steps at the end.
+
+    Gradients are added in the order of `num_ranks` ranks, so that no rounding differs: Adam makes as much of a gradient that is
+    nothing but rounding (a bias in front of a softmax) as of any other.
+    """
+
+    def __init__(self, settings: CodecTraining, num_ranks: int, config: CodecConfig = FIXED):
+        torch.manual_seed(0)
+        self.codec, self.settings, self.num_ranks = Codec(config).train(), settings, num_ranks
+        torch.manual_seed(key(settings.training.seed, "discriminators"))
+        self.discriminators = codec_step.Discriminators(settings.discriminators)
+        engine = settings.generator
+        options = {"lr": engine.learning_rate, "betas": engine.betas, "weight_decay": engine.weight_decay}
+        self.adams = [torch.optim.AdamW(module.parameters(), **options) for module in (self.codec, self.discriminators)]
+
+    def step(self, step: int) -> float:
+        """The generator's loss."""
+        seed, inputs = self.settings.training.seed, [self._inputs(batch) for batch in batches(step)]
+        initialise_codebooks(self.codec, lambda: [self._output(one) for one in inputs], key(seed, "k-means", step))
+        outputs = [self._output(one) for one in inputs]
+        self._gradient(self.codec, [self._generator_loss(one, output, step) for one, output in zip(inputs, outputs)])
+        self.discriminators.zero_grad()
+        is_adversarial = step >= self.settings.adversarial_start
+        if is_adversarial:
+            self._gradient(self.discriminators, [self._discriminator_loss(one, output) for one, output in zip(inputs, outputs)])
+        for module, adam in list(zip((self.codec, self.discriminators), self.adams))[: 1 + is_adversarial]:
+            nn.utils.clip_grad_norm_(module.parameters(), self.settings.generator.clip_norm)
+            adam.param_groups[0]["lr"] = self.settings.generator.learning_rate * self.settings.training.schedule.factor(step)
+            adam.step()
+            adam.zero_grad()
+        for stream in ("acoustic", "semantic"):
+            first, *rest = [getattr(output, stream).statistics for output in outputs]
+            quantiser = getattr(self.codec, f"{stream}_quantiser")
+            quantiser.update(sum(rest, first), key(seed, "codebooks", stream, step))
+        return float(self.total)
+
+    def _inputs(self, batch: Batch) -> codec_step.Inputs:
+        feature_BDF = self.codec.feature(batch.wave_BT, batch.num_samples_B)
+        return codec_step.Inputs(
+            batch.wave_BT, feature_BDF, batch.num_samples_B, *codec_step.drawn(batch.draws_BN, self.codec.config)
+        )
+
+    def _output(self, one: codec_step.Inputs) -> Any:
+        layers_B, threshold_B = one.num_layers_B, one.threshold_B
+        return self.codec(one.wave_BT, one.feature_BDF, one.num_samples_B, num_layers_B=layers_B, threshold_B=threshold_B)
+
+    def _generator_loss(self, one: codec_step.Inputs, output: Any, step: int) -> Tensor:
+        weights, config, num_B = self.settings.losses, self.codec.config, one.num_samples_B
+        fake_BT, num_frames_B = output.reconstruction_BT, codec_step.feature_frames(num_B, config)
+        total = weights.mel * losses.mel_distance(one.wave_BT, fake_BT, config.sample_rate_hz, num_B)
+        total += weights.semantic * losses.semantic_distance(one.feature_BDF, output.feature_BDF, num_frames_B)
+        total += weights.commitment * output.commitment
+        share = min(1.0, max(0, step - self.settings.adversarial_start) / self.settings.adversarial_ramp)
+        if share:
+            fake, real = losses.halves(self.discriminators(torch.cat([fake_BT, one.wave_BT]), num_B.repeat(2)))
+            total += share * weights.adversarial * losses.adversarial_loss(fake)
+            total += share * weights.feature_matching * losses.feature_matching(real, fake)
+        return total
+
+    def _discriminator_loss(self, one: codec_step.Inputs, output: Any) -> Tensor:
+        joined_BT = torch.cat([one.wave_BT, output.reconstruction_BT.detach()])
+        return losses.discriminator_loss(*losses.halves(self.discriminators(joined_BT, one.num_samples_B.repeat(2))))
+
+    def _gradient(self, module: nn.Module, micro_losses: list[Tensor]) -> None:
+        """The mean over ranks of each rank's sum over its micro-batches."""
+        self.total = sum(micro_losses).detach() / len(micro_losses)
+        share = len(micro_losses) // self.num_ranks
+        parts = [micro_losses[first : first + share] for first in range(0, len(micro_losses), share)]
+        sums = []
+        for part in parts:
+            for loss in part:
+                (loss / share).backward()
+            sums.append([weight.grad for weight in module.parameters()])
+            for weight in module.parameters():
+                weight.grad = None
+        for weight, *gradients in zip(module.parameters(), *sums):
+            weight.grad = sum(gradients) / self.num_ranks

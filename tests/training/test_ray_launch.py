@@ -1,0 +1,79 @@
+"""Ray Train places two ranks: the curve of torchrun's, through a killed rank, a killed driver, and a signal."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+import ray
+
+from tests.training.test_launch import finished, torchrun
+from tests.training.test_loop import curve, toy, wait_for_step
+from training import ray_launch
+from training.launch import Resources
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+VALUES = {"steps": 12, "checkpoint_steps": 4, "workers": 2}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    out = tmp_path_factory.mktemp("torchrun")
+    code, output = finished(torchrun(out))
+    assert code == 0, output
+    return out
+
+
+def test_a_rank_killed_in_mid_run_is_started_again_and_the_curve_is_bit_equal(undisturbed, tmp_path):
+    code, output = finished(toy(tmp_path, kill=[1, 7], **VALUES))
+    assert code == 0 and "all are started again from the last checkpoint (start 2)" in output, output
+    assert (tmp_path / "killed").exists() and curve(tmp_path) == curve(undisturbed)
+
+
+def test_a_killed_driver_and_a_rerun_give_the_same_curve(undisturbed, tmp_path):
+    process = toy(tmp_path, step_s=0.2, **VALUES)
+    wait_for_step(tmp_path, 6, process)
+    process.kill()
+    process.communicate()
+    code, output = finished(toy(tmp_path, **VALUES))
+    assert code == 0, output
+    assert curve(tmp_path) == curve(undisturbed)
+
+
+def test_a_signal_to_the_driver_saves_on_all_ranks_and_loses_no_step(undisturbed, tmp_path):
+    process = toy(tmp_path, step_s=1.0, checkpoint_steps=1000, **{k: v for k, v in VALUES.items() if k != "checkpoint_steps"})
+    wait_for_step(tmp_path, 1, process)
+    os.kill(process.pid, signal.SIGTERM)
+    code, output = finished(process)
+    assert code == 75 and "goes on" in output, output
+    done = len(curve(tmp_path))
+    assert 1 <= done < 12 and (tmp_path / f"checkpoints/step-{done:08d}/manifest.json").exists()
+    code, output = finished(toy(tmp_path, **VALUES))
+    assert code == 0 and curve(tmp_path) == curve(undisturbed), output
+
+
+def test_a_mistake_of_a_person_is_not_made_again_and_ends_with_its_message(tmp_path):
+    code, output = finished(toy(tmp_path, mistake="no such teacher", **VALUES))
+    assert code == 2 and output.rstrip().endswith("error: no such teacher"), output
+
+
+def test_ranks_that_die_too_often_end_the_run(tmp_path):
+    code, output = finished(toy(tmp_path, kill=[0, 2], max_failures=0, **VALUES))
+    assert code == 1 and "ranks died more than 0 times" in output, output
+
+
+def test_more_gpus_than_this_machine_has_are_refused():
+    if subprocess.run(["nvidia-smi"], capture_output=True, check=False).returncode == 0 if _has_tool() else False:
+        pytest.skip("there are GPUs")
+    ray.init(num_cpus=2, include_dashboard=False, logging_level="WARNING")
+    try:
+        with pytest.raises(
+            ValueError, match=r"2 workers need 2 GPUs, this machine has 0; give fewer workers, or set RAY_ADDRESS"
+        ):
+            ray_launch._check(Resources(workers=2, gpu=True), 1, own=True)
+    finally:
+        ray.shutdown()
+
+
+def _has_tool():
+    return any(os.access(os.path.join(folder, "nvidia-smi"), os.X_OK) for folder in os.environ["PATH"].split(os.pathsep))
