@@ -50,16 +50,21 @@ class LogMelTeacher:
 
     @torch.no_grad()
     def __call__(self, wave_BT: Tensor, num_samples_B: Tensor | None = None) -> Tensor:
-        wave_BT, num_frames_B = whole_frames(wave_BT, num_samples_B)
-        level_BMF = silenced(LOG_MEL(wave_BT), num_frames_B)
-        inside_B1F = silenced(torch.ones_like(level_BMF[:, :1]), num_frames_B)
-        mean_BMF = _around(level_BMF) / _around(inside_B1F).clamp(min=1e-6)
-        moving_BMF = silenced(level_BMF - mean_BMF, num_frames_B)
-        patterns_PF, mixing_DE = _constants(self.width, wave_BT.device)
-        moving_BEF = functional.conv1d(moving_BMF.flatten(0, 1)[:, None], patterns_PF[:, None], padding=PATTERN_FRAMES)
-        moving_BEF = moving_BEF.view(len(wave_BT), -1, moving_BMF.shape[-1])
-        steady_BMF = MEAN_WEIGHT * (mean_BMF - mean_BMF.mean(1, keepdim=True))
-        return compressed(silenced(mixing_DE @ torch.cat([moving_BEF, steady_BMF], dim=1), num_frames_B))
+        with torch.autocast(wave_BT.device.type, enabled=False):
+            wave_BT, num_frames_B = whole_frames(wave_BT, num_samples_B)
+            moving_BMF, mean_BMF = _moving(silenced(LOG_MEL(wave_BT), num_frames_B), num_frames_B)
+            patterns_PF, mixing_DE = _constants(self.width, wave_BT.device)
+            moving_BEF = functional.conv1d(moving_BMF.flatten(0, 1)[:, None], patterns_PF[:, None], padding=PATTERN_FRAMES)
+            moving_BEF = moving_BEF.view(len(wave_BT), -1, moving_BMF.shape[-1])
+            steady_BMF = MEAN_WEIGHT * (mean_BMF - mean_BMF.mean(1, keepdim=True))
+            return compressed(silenced(mixing_DE @ torch.cat([moving_BEF, steady_BMF], dim=1), num_frames_B))
+
+
+def _moving(level_BMF: Tensor, num_frames_B: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Levels (0 past a clip's end) less their mean over the frames around that are inside the clip, and that mean."""
+    inside_B1F = silenced(torch.ones_like(level_BMF[:, :1]), num_frames_B)
+    mean_BMF = _around(level_BMF) / _around(inside_B1F).clamp(min=1e-6)
+    return silenced(level_BMF - mean_BMF, num_frames_B), mean_BMF
 
 
 def _around(x_BMF: Tensor) -> Tensor:

@@ -106,12 +106,13 @@ class Codec(nn.Module):
         threshold: float | None = None,
         num_layers: int | None = None,
     ) -> Codes:
-        """Codes of mono (B, T) or stereo (B, 2, T) float audio at `config.sample_rate_hz`, full scale +-1.
+        """Codes of mono (B, T) or stereo (B, 2, T) audio at `config.sample_rate_hz`, full scale +-1; on the codec's device.
 
         `num_samples_B`: length of each clip, T if None. `threshold` of cosine similarity from 0 (long groups) to 1 (none), for
         dynamic frame rates only. `num_layers`: quantiser layers of each stream to use; all, if None. ValueError if wrong.
         """
         num_channels = checks.channels(wave)
+        wave = wave.to(next(self.parameters()).device)
         wave_BT = mid_side(wave) if num_channels == 2 else wave
         num_samples_B = checks.lengths(wave, num_samples_B).repeat_interleave(num_channels)
         wave_BT = wave_BT[:, : int(num_samples_B.max())]
@@ -144,6 +145,7 @@ class Codec(nn.Module):
     def decode(self, codes: Codes) -> Tensor:
         """Audio (B, T) or (B, 2, T), as long as the longest clip; 0 past a clip's end. ValueError for another codec's codes."""
         checks.codes(codes, self.config)
+        codes = codes.to(next(self.parameters()).device)
         acoustic_BKF, semantic_BKF, num_frames_B = codes.acoustic_BKF, codes.semantic_BKF, codes.lengths_B
         if self.config.grouping:
             size = self.config.quantiser.codebook_size

@@ -23,12 +23,15 @@ class TransformersTeacher:
     over the whole row, padding included. The network follows the device of the waves.
     """
 
-    def __init__(self, config: TeacherConfig):
-        """ValueError, with the remedy, for a source without a network of these kinds or not as the configuration wants it."""
-        self.width, self.layers, self.source = config.width, config.layers, config.source
-        self.half_precision = config.half_precision
+    def __init__(self, config: TeacherConfig, *, normalise: bool | None = False, half_precision: bool = False):
+        """`normalise`: each clip to mean 0 and variance 1; None: where the model's preprocessor_config.json says so. The
+        published codecs never do, whatever it says. `half_precision`: the network in float16 on GPUs.
+
+        ValueError, with the remedy, for a source without a network of these kinds or not as the configuration wants it.
+        """
+        self.width, self.layers, self.half_precision = config.width, config.layers, half_precision
         self.model = _load(config)
-        self.normalise = _normalises(config.source) if config.normalise is None else config.normalise
+        self.normalise = _normalises(config.source) if normalise is None else normalise
 
     @torch.no_grad()
     def __call__(self, wave_BT: Tensor, num_samples_B: Tensor | None = None) -> Tensor:
@@ -50,7 +53,8 @@ class TransformersTeacher:
     def _states(self, wave_BT: Tensor) -> Tensor:
         """Mean of the hidden states (B, D, F) in float32 of clips without padding."""
         padded_BT = torch.nn.functional.pad(wave_BT, (PADDING_SAMPLES, PADDING_SAMPLES)).to(self.model.dtype)
-        states = self.model(padded_BT, output_hidden_states=True).hidden_states
+        with torch.autocast(wave_BT.device.type, enabled=False):
+            states = self.model(padded_BT, output_hidden_states=True).hidden_states
         assert len(states) == self.model.config.num_hidden_layers + 1, len(states)
         chosen = [states[layer] for layer in self.layers or range(len(states))]
         return (sum(state_BFD.float() for state_BFD in chosen) / len(chosen)).mT
@@ -122,7 +126,7 @@ def _normalises(source: str) -> bool:
     try:
         extractor = transformers.Wav2Vec2FeatureExtractor.from_pretrained(source)
     except (OSError, ValueError) as error:
-        remedy = "without a preprocessor_config.json, set teacher.normalise to true or false"
+        remedy = "without a preprocessor_config.json, say whether to normalise"
         raise ValueError(f"teacher {source}: {remedy}") from error
     if extractor.sampling_rate != TEACHER_RATE_HZ:
         raise ValueError(f"teacher {source} hears {extractor.sampling_rate} Hz: want one of {TEACHER_RATE_HZ} Hz")

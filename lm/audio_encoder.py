@@ -80,9 +80,13 @@ class SpeechModel:
         from transformers import AutoModel  # here, because it takes seconds to import
 
         try:
-            self.network = AutoModel.from_pretrained(source).eval().requires_grad_(False)
+            self.network, info = AutoModel.from_pretrained(source, output_loading_info=True)
+            missing = sorted(name for name in info["missing_keys"] if name != "masked_spec_embed")  # used in training alone
+            if missing:  # transformers would go on with random ones
+                raise ValueError(f"weights of {', '.join(missing[:3])} are missing")
         except (OSError, ValueError) as error:
             raise ValueError(f"audio encoder {source!r}: not a speech model of transformers: {str(error)[:200]}") from error
+        self.network.eval().requires_grad_(False)
         self.normalises = getattr(self.network.config, "feat_extract_norm", "group") == "layer"
         self.width, self.layers = self.network.config.hidden_size, layers
         num_states = self.network.config.num_hidden_layers + 1

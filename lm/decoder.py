@@ -1,6 +1,6 @@
 """The decoder: Transformer layers of the LLaMA family (Touvron et al. 2023, section 2.2; grouped queries as in Llama 2).
 
-Shapes: B rows, L positions, D width, H heads, G key and value heads, E head width.
+Shapes: B rows, L positions, D width, H heads, G key and value heads, E head width, N positions of all rows together.
 """
 
 import torch
@@ -38,15 +38,19 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.width, sum(self.heads) * config.head_width, bias=False)
         self.out = nn.Linear(config.width, config.width, bias=False)
 
-    def forward(self, x_BLD: Tensor, rotation: Tensor) -> Tensor:
-        query_BHLE, key_BGLE, value_BGLE = self.project(x_BLD, rotation)
-        return self.attend(query_BHLE, key_BGLE, value_BGLE, is_causal=True)
+    def forward(self, x_BLD: Tensor, rotation: Tensor, lengths: list[int] | None = None) -> Tensor:
+        """Rows side by side, or with `lengths` one after the other in a single one."""
+        parts = self.project(x_BLD, rotation)
+        if lengths is None:
+            return self.out(self.attend(*parts, is_causal=True))
+        rows = zip(*(part.split(lengths, dim=2) for part in parts))
+        return self.out(torch.cat([self.attend(*row, is_causal=True) for row in rows], dim=1))
 
     def prefill(self, x_BLD: Tensor, rotation: Tensor, cache: Cache, layer: int) -> Tensor:
         """As forward, and keeps keys and values of the first L positions."""
         query_BHLE, key_BGLE, value_BGLE = self.project(x_BLD, rotation)
         cache.keys[layer, :, :, : x_BLD.shape[1]], cache.values[layer, :, :, : x_BLD.shape[1]] = key_BGLE, value_BGLE
-        return self.attend(query_BHLE, key_BGLE, value_BGLE, is_causal=True)
+        return self.out(self.attend(query_BHLE, key_BGLE, value_BGLE, is_causal=True))
 
     def step(self, x_B1D: Tensor, rotation: Tensor, cache: Cache, layer: int, mask_B11L: Tensor | None) -> Tensor:
         """One more position of each row."""
@@ -58,7 +62,7 @@ class Attention(nn.Module):
             keys[cache.rows_B, :, cache.lengths_B] = key_BG1E[:, :, 0]
             values[cache.rows_B, :, cache.lengths_B] = value_BG1E[:, :, 0]
         end = keys.shape[2] if cache.fixed else cache.longest + 1
-        return self.attend(query_BH1E, keys[:, :, :end], values[:, :, :end], mask=mask_B11L)
+        return self.out(self.attend(query_BH1E, keys[:, :, :end], values[:, :, :end], mask=mask_B11L))
 
     def project(self, x_BLD: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries and keys, rotated, and values; heads before positions."""
@@ -72,7 +76,7 @@ class Attention(nn.Module):
     ) -> Tensor:
         grouped = self.heads[0] != self.heads[1]
         x_BHLE = F.scaled_dot_product_attention(query, key, value, mask, is_causal=is_causal, enable_gqa=grouped)
-        return self.out(x_BHLE.transpose(1, 2).flatten(2))
+        return x_BHLE.transpose(1, 2).flatten(2)
 
 
 class FeedForward(nn.Module):
@@ -84,8 +88,7 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(config.feed_forward_width, config.width, bias=False)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
-        gate, up = self.gate_up(x_BLD).chunk(2, dim=-1)
-        return self.down(F.silu(gate) * up)
+        return self.down(swiglu(self.gate_up(x_BLD)))
 
 
 class Layer(nn.Module):
@@ -98,8 +101,8 @@ class Layer(nn.Module):
         self.feed_forward_norm = nn.RMSNorm(config.width, config.norm_eps)
         self.feed_forward = FeedForward(config)
 
-    def forward(self, x_BLD: Tensor, rotation: Tensor) -> Tensor:
-        x_BLD = x_BLD + self.attention(self.attention_norm(x_BLD), rotation)
+    def forward(self, x_BLD: Tensor, rotation: Tensor, lengths: list[int] | None = None) -> Tensor:
+        x_BLD = x_BLD + self.attention(self.attention_norm(x_BLD), rotation, lengths)
         return x_BLD + self.feed_forward(self.feed_forward_norm(x_BLD))
 
     def prefill(self, x_BLD: Tensor, rotation: Tensor, cache: Cache, layer: int) -> Tensor:
@@ -121,14 +124,24 @@ class Decoder(nn.Module):
         self.norm = nn.RMSNorm(config.width, config.norm_eps)
         self.activation_checkpointing = False  # recompute a layer in the backward pass instead of keeping its activations
 
-    def forward(self, x_BLD: Tensor, clock_BL: Tensor) -> Tensor:
-        """The normed last hidden states of rows whose positions have these times (float or int, any origin)."""
+    def forward(self, x_BLD: Tensor, clock_BL: Tensor, lengths_B: Tensor | None = None) -> Tensor:
+        """The normed last hidden states of rows whose positions have these times (float or int, any origin).
+
+        With `lengths_B` nothing is computed for the padding, and what comes out there is 0.
+        """
+        if lengths_B is None:
+            return self._forward(x_BLD, clock_BL, None)
+        inside_BL = torch.arange(x_BLD.shape[1], device=x_BLD.device) < lengths_B[:, None]
+        hidden_1ND = self._forward(x_BLD[inside_BL][None], clock_BL[inside_BL][None], lengths_B.tolist())
+        return torch.zeros_like(x_BLD).index_put((inside_BL,), hidden_1ND[0])
+
+    def _forward(self, x_BLD: Tensor, clock_BL: Tensor, lengths: list[int] | None) -> Tensor:
         rotation = rotation_of(clock_BL, self.config, x_BLD.dtype)
         for layer in self.layers:
             if self.activation_checkpointing and self.training:
-                x_BLD = checkpoint(layer, x_BLD, rotation, use_reentrant=False)
+                x_BLD = checkpoint(layer, x_BLD, rotation, lengths, use_reentrant=False)
             else:
-                x_BLD = layer(x_BLD, rotation)
+                x_BLD = layer(x_BLD, rotation, lengths)
         return self.norm(x_BLD)
 
     def prefill(self, x_BLD: Tensor, clock_BL: Tensor, lengths_B: Tensor, cache: Cache) -> Tensor:
@@ -166,6 +179,55 @@ def rotation_of(clock_BL: Tensor, config: DecoderConfig, dtype: torch.dtype) -> 
 
 def rotate(x_BHLE: Tensor, rotation: Tensor) -> Tensor:
     """Rotate the pairs (e, e + E/2) by their angles."""
-    cos, sin = rotation
-    first, second = x_BHLE.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+    return Rotate.apply(x_BHLE, rotation) if torch.is_grad_enabled() else _rotated(x_BHLE, *rotation)
+
+
+def swiglu(gate_up: Tensor) -> Tensor:
+    """silu(gate) * up of both in one tensor."""
+    if torch.is_grad_enabled():
+        return SwiGLU.apply(gate_up)
+    gate, up = gate_up.chunk(2, dim=-1)
+    return F.silu(gate).mul_(up)
+
+
+class Rotate(torch.autograd.Function):
+    """Gradients are rotated back. By hand, because autograd's way copies three times."""
+
+    @staticmethod
+    def forward(ctx, x_BHLE: Tensor, rotation: Tensor) -> Tensor:
+        ctx.save_for_backward(rotation)
+        return _rotated(x_BHLE, *rotation)
+
+    @staticmethod
+    def backward(ctx, grad_BHLE: Tensor) -> tuple[Tensor, None]:
+        (rotation,) = ctx.saved_tensors
+        cos, sin = rotation
+        return _rotated(grad_BHLE, cos, -sin), None
+
+
+def _rotated(x_BHLE: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    rotated_BHLE = torch.empty_like(x_BHLE)
+    (first, second), (to_first, to_second) = x_BHLE.chunk(2, dim=-1), rotated_BHLE.chunk(2, dim=-1)
+    torch.mul(first, cos, out=to_first).addcmul_(second, sin, value=-1)
+    torch.mul(second, cos, out=to_second).addcmul_(first, sin)
+    return rotated_BHLE
+
+
+class SwiGLU(torch.autograd.Function):
+    """Keeps its input alone, and writes both gradients into one tensor."""
+
+    @staticmethod
+    def forward(ctx, gate_up: Tensor) -> Tensor:
+        ctx.save_for_backward(gate_up)
+        gate, up = gate_up.chunk(2, dim=-1)
+        return F.silu(gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        (gate_up,) = ctx.saved_tensors
+        gate, up = gate_up.chunk(2, dim=-1)
+        grad_gate_up = torch.empty_like(gate_up)
+        grad_gate, grad_up = grad_gate_up.chunk(2, dim=-1)
+        torch.mul(grad, F.silu(gate), out=grad_up)
+        torch.ops.aten.silu_backward.grad_input(grad * up, gate, grad_input=grad_gate)
+        return grad_gate_up

@@ -85,7 +85,7 @@ class _Run:
     @torch.no_grad()
     def __init__(self, model: UnifiedLM, prompt: Prompt, sampling: Sampling, compiled: bool):
         self.model, self.prompt, self.sampling = model, prompt, sampling
-        device = model.heads.weight.device
+        device = model.heads.even.device
         _check(prompt, sampling)
         self.task_B = torch.tensor([model.config.task_index(name) for name in prompt.tasks], device=device)
         tasks = [task(name) for name in prompt.tasks]

@@ -22,6 +22,7 @@ from lm.weights import load, save
 
 SEGMENTS = ("task", "text", "reference", "input", "target")
 NEVER = 2**30  # frames: no period
+MIN_PADDING_SHARE = 0.125  # below, a GPU is faster with the padding than with a call of attention for each row
 
 
 @dataclass(frozen=True)
@@ -103,14 +104,14 @@ class Heads(nn.Module):
 
     def __init__(self, config: LMConfig):
         super().__init__()
-        shape = (2, config.tokens.num_layers, config.tokens.end + 1, config.decoder.width)
-        self.weight = nn.Parameter(torch.empty(shape))
+        shape = (config.tokens.num_layers, config.tokens.end + 1, config.decoder.width)
+        self.even, self.odd = nn.Parameter(torch.empty(shape)), nn.Parameter(torch.empty(shape))
 
     def forward(
         self, x_ND: Tensor, parity: int, labels_NK: Tensor | None = None, label_smoothing: float = 0.0
     ) -> Tensor | HeadLosses:
         """Logits (N, K, V) of slots of one parity; with labels, their losses."""
-        weight_KVD = self.weight[parity]
+        weight_KVD = self.odd if parity else self.even
         if labels_NK is not None:
             return head_losses(x_ND, weight_KVD, labels_NK, label_smoothing)
         return nn.functional.linear(x_ND, weight_KVD.flatten(0, 1)).unflatten(-1, weight_KVD.shape[:2])
@@ -154,12 +155,14 @@ class UnifiedLM(nn.Module):
         target = Segment(self.embed_slots(slots.inputs_BPK, -1), slots.num_slots_B)
         clock_BP = layout.target_clock(durations_BF, slots.inputs_BPK.shape[1], period_B)
         x_BLD, clock_BL, lengths_B = self.pack([*prefix, target], [*clocks, clock_BP])
-        hidden_BLD = self.decoder(x_BLD, clock_BL)
+        num_padding = clock_BL.numel() - int(lengths_B.sum())
+        without_padding = num_padding > (MIN_PADDING_SHARE if x_BLD.is_cuda else 0) * clock_BL.numel()
+        hidden_BLD = self.decoder(x_BLD, clock_BL, lengths_B if without_padding else None)
         places_BP = (lengths_B - slots.num_slots_B)[:, None] + torch.arange(slots.labels_BPK.shape[1], device=x_BLD.device)
         places_BP = places_BP.clamp(max=x_BLD.shape[1] - 1)  # past a shorter clip's end there are no labels
         hidden_BPD = hidden_BLD.take_along_dim(places_BP[:, :, None], 1)
         total, *sums = self._head_losses(hidden_BPD, slots.labels_BPK, label_smoothing)
-        return Losses(total, *sums, num_positions=clock_BL.numel(), num_padding=clock_BL.numel() - int(lengths_B.sum()))
+        return Losses(total, *sums, num_positions=clock_BL.numel(), num_padding=num_padding)
 
     def _head_losses(
         self, hidden_BPD: Tensor, labels_BPK: Tensor, label_smoothing: float

@@ -99,15 +99,15 @@ class LanguageModel:
 
 
 def _text_network(source: str) -> torch.nn.Module:
-    """The encoder half, or the text half, of models that have more."""
+    """The encoder half, or the text half, of models that have more. ValueError if the files lack some of its weights."""
     import transformers
 
     kind = transformers.AutoConfig.from_pretrained(source).model_type
-    cls = {
-        "t5": "T5EncoderModel",
-        "mt5": "MT5EncoderModel",
-        "umt5": "UMT5EncoderModel",
-        "clap": "ClapTextModel",
-        "clap_text_model": "ClapTextModel",
-    }.get(kind, "AutoModel")
-    return getattr(transformers, cls).from_pretrained(source)
+    cls = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel", "clap": "ClapModel"}.get(
+        kind, "AutoModel"
+    )
+    network, info = getattr(transformers, cls).from_pretrained(source, output_loading_info=True)
+    missing = sorted(name for name in info["missing_keys"] if "pooler" not in name)  # which is not used
+    if missing:  # transformers would go on with random ones
+        raise ValueError(f"weights of {', '.join(missing[:3])} are missing")
+    return network.text_model if kind == "clap" else network

@@ -210,10 +210,11 @@ def judge(config: CodecReport) -> Report:
     codec = Codec.from_pretrained(config.model).to(device)
     others = {"step 0": Codec.from_pretrained(config.step_0).to(device)} if config.step_0 else {}
     out = open_store(config.out or str(Path(config.model).absolute().parent))
-    places = () if config.data and not config.corpus else (corpora.resolve(config.corpus).location,)
-    items = held_out(DataConfig(corpora=places, shards=config.data), config.choice, codec.config.sample_rate_hz, out)
+    found = [] if config.data and not config.corpus else [corpora.resolve(config.corpus)]
+    data = DataConfig(corpora=tuple(corpus.location for corpus in found), shards=config.data)
+    items = held_out(data, config.choice, codec.config.sample_rate_hz, out)
     workers = len(os.sched_getaffinity(0)) if config.workers is None else config.workers
-    parents = {"corpora": list(places + config.data)}
+    parents = {"corpora": [corpus.id for corpus in found], "data": list(config.data)}
     return report(codec, items, out, Options(others, parents, config.metrics, plug_ins, workers, config.heard, config.seed))
 
 

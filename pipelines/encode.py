@@ -105,6 +105,8 @@ def describe(recipe: Recipe, source: Dataset, codec: Codec, codec_id: str) -> di
     settings = codec.config
     return {
         "kind": KIND,
+        "task": source.description["recipe"]["task"],
+        "split": source.description["recipe"]["split"],
         "recipe": to_json(recipe),
         "codec": {
             "id": codec_id,

@@ -36,7 +36,7 @@ from infra.storage import FolderStore, open_store
 from infra.tracking import Tracker
 from pipelines import corpus as corpora
 from training.budget import LoopConfig, State
-from training.checkpoints import Checkpoints, KeepConfig, Origin
+from training.checkpoints import REMEDY, Checkpoints, KeepConfig, Origin, difference
 from training.config import CodecTraining, EngineConfig, ScheduleConfig, TrainingConfig
 from training.data.config import DataConfig
 from training.data.held_out import HeldOut, Item, held_out
@@ -190,8 +190,9 @@ def is_finished(job: Job) -> bool:
     if not (place.exists(FINISHED) and place.exists(f"{MODEL}/config.json")):
         return False
     found = json.loads(place.get(FINISHED))
-    if found["config"] != fingerprint(job.origin.config):
-        raise ValueError(f"{job.folder}: holds a codec of another configuration, see its {RUN}; give another --out")
+    changed = difference(found["config"], job.origin.config)
+    if changed:
+        raise ValueError(f"{job.folder}: holds a codec of another configuration: {changed}; {REMEDY}")
     return State(found["step"], found["seconds"]).is_finished(job.config.loop)
 
 
@@ -252,7 +253,7 @@ def _publish(codec: Codec, job: Job, state: State) -> None:
     place = FolderStore(job.folder)
     place.delete(REPORT)
     codec.save_pretrained(Path(job.folder, MODEL))
-    finished = {"step": state.step, "seconds": state.seconds, "config": fingerprint(job.origin.config)}
+    finished = {"step": state.step, "seconds": state.seconds, "config": job.origin.config}
     place.put(FINISHED, encode_json(finished))
 
 

@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 MANIFEST, STATE, BEST = "manifest.json", "state.json", "best.json"
 PART_BYTES = 2**30  # of a file: bounds memory, and lies below the 5 GB that one put to S3 takes
+REMEDY = "give the same values to go on, or another --out to train anew"
 ENDING = ".safetensors"
 Files = Iterator[tuple[str, dict[str, Tensor]]]
 
@@ -60,6 +61,10 @@ class Origin:
     """All that must be the same for a run to go on: shapes, seed, batch."""
     parents: dict[str, Any]
     """Ids of the datasets, hash of the code, settings that may be changed on the way."""
+
+    def __post_init__(self) -> None:
+        for name in ("config", "parents"):  # as they are read back
+            object.__setattr__(self, name, json.loads(_json(getattr(self, name))))
 
 
 class Damaged(ValueError):
@@ -192,13 +197,12 @@ class Checkpoints:
         return steps
 
     def _compare(self, checkpoint: Checkpoint) -> None:
-        difference = _difference(checkpoint.manifest["config"], json.loads(_json(self.origin.config)))
-        if difference:
-            remedy = "give the same values to go on, or another --out to train anew"
-            raise ValueError(f"{checkpoint.place} is of another configuration: {difference}; {remedy}")
-        difference = _difference(checkpoint.manifest["parents"], json.loads(_json(self.origin.parents)))
-        if difference:
-            logger.warning("%s: training goes on with a change: %s", checkpoint.place, difference)
+        found = difference(checkpoint.manifest["config"], self.origin.config)
+        if found:
+            raise ValueError(f"{checkpoint.place} is of another configuration: {found}; {REMEDY}")
+        changed = difference(checkpoint.manifest["parents"], self.origin.parents)
+        if changed:
+            logger.warning("%s: training goes on with a change: %s", checkpoint.place, changed)
 
     def _sweep(self, found: dict[int, bool], step: int) -> None:
         """Remove what was never committed, and a best one that will be made again."""
@@ -282,11 +286,11 @@ def parts(tensors: dict[str, Tensor], limit_bytes: int | None = None) -> Iterato
     yield part
 
 
-def _difference(before: Any, now: Any, path: str = "") -> str:
+def difference(before: Any, now: Any, path: str = "") -> str:
     """The first field that differs, with both values; "" if none does."""
     if isinstance(before, dict) and isinstance(now, dict):
         for name in sorted(before.keys() | now.keys()):
-            found = _difference(before.get(name), now.get(name), f"{path}.{name}" if path else name)
+            found = difference(before.get(name), now.get(name), f"{path}.{name}" if path else name)
             if found:
                 return found
         return ""

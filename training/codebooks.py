@@ -16,10 +16,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from codec.quantise import ResidualQuantiser, Statistics, usage
-
-
-def world_size() -> int:
-    return dist.get_world_size() if dist.is_initialized() else 1
+from training.collective import rank, world_size
 
 
 def reduce_statistics(statistics: Statistics) -> Statistics:
@@ -51,7 +48,7 @@ def initialise_codebooks(codec: nn.Module, forward: Callable[[], object], key: i
         joined_ND = _joined(latents_ND)
         if not bool(joined_ND.isfinite().all()):
             raise ValueError(f"latents of {len(joined_ND)} frames for the k-means start are not all finite: check the audio")
-        if world_size() == 1 or dist.get_rank() == 0:
+        if rank() == 0:
             quantiser.initialise(joined_ND, key, num_steps)
         if world_size() > 1:
             for buffer in quantiser.buffers():

@@ -163,15 +163,15 @@ class CodecTrainee:
     def _inputs(self, batches: list[Clips]) -> list[Inputs]:
         """The micro-batches on the device; none where anything is not finite on any rank.
 
-        The ranks agree which micro-batches are padded: ZeRO-2 sums gradients in the order in which backward reaches the weights,
-        so the graph must be the same on all ranks (with and without masks it is not, and the wrong gradients are summed).
+        Where any clip of the step is padded, on any rank, all micro-batches take masks: ZeRO-2 sums gradients in the order in
+        which backward reaches the weights, so the graph must be the same on all ranks (or it silently sums those of others).
         """
         waves = [batch.wave_BT.to(self.device, non_blocking=True) for batch in batches]
-        full = [bool((batch.num_samples_B == batch.wave_BT.shape[-1]).all()) for batch in batches]
-        finite = torch.stack([wave_BT.isfinite().all() for wave_BT in waves]).all()
-        flags = mean_over_ranks(torch.cat([finite[None], torch.tensor(full, device=self.device)]).double()).tolist()
-        is_finite, *full = [flag == 1 for flag in flags]
-        return [self._input(*one) for one in zip(batches, waves, full)] if is_finite else []
+        is_full = all(bool((batch.num_samples_B == batch.wave_BT.shape[-1]).all()) for batch in batches)
+        is_finite = torch.stack([wave_BT.isfinite().all() for wave_BT in waves]).all()
+        flags = torch.stack([is_finite, torch.tensor(is_full, device=self.device)])
+        is_finite, is_full = (mean == 1 for mean in mean_over_ranks(flags.double()).tolist())
+        return [self._input(batch, wave_BT, is_full) for batch, wave_BT in zip(batches, waves)] if is_finite else []
 
     def _input(self, batch: Clips, wave_BT: Tensor, is_full: bool) -> Inputs:
         num_samples_B = None if is_full else batch.num_samples_B.to(self.device, non_blocking=True)

@@ -36,6 +36,7 @@ class EngineConfig:
 
     learning_rate: float = 2e-4
     betas: tuple[float, float] = (0.8, 0.99)
+    epsilon: float = 1e-8
     weight_decay: float = 0.01
     clip_norm: float = 5.0
     """Gradients are scaled down to this 2-norm; 0 does not clip."""
@@ -51,6 +52,7 @@ class EngineConfig:
     def __post_init__(self) -> None:
         _want(0 < self.learning_rate < 1, "learning-rate", self.learning_rate, "above 0, below 1")
         _want(all(0 <= beta < 1 for beta in self.betas), "betas", self.betas, "two numbers from 0, below 1")
+        _want(self.epsilon > 0, "epsilon", self.epsilon, "above 0")
         _want(self.weight_decay >= 0, "weight-decay", self.weight_decay, "0 or more")
         _want(self.clip_norm >= 0, "clip-norm", self.clip_norm, "0 (no clipping) or more")
         _want(self.zero_stage in (0, 1, 2, 3), "zero-stage", self.zero_stage, "0, 1, 2 or 3")

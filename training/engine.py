@@ -152,7 +152,8 @@ def make_engine(
     module.to(device)
     for tensor in (*module.parameters(), *module.buffers()):
         dist.broadcast(tensor.data, src=0)
-    adam = HoldableAdamW(module.parameters(), config.learning_rate, config.betas, weight_decay=config.weight_decay)
+    options = {"eps": config.epsilon, "weight_decay": config.weight_decay}
+    adam = HoldableAdamW(module.parameters(), config.learning_rate, config.betas, **options)
     root = Autocast(module, torch.device(device).type, training.precision == "bf16")
     settings = deepspeed_config(config, training.micro_batch(world_size), training.num_micro_batches(world_size))
     engine, *_ = deepspeed.initialize(model=root, optimizer=adam, config=settings, dist_init_required=False)

@@ -74,8 +74,14 @@ class Signals:
 
     def __enter__(self) -> "Signals":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+            self._before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        self.listen()
         return self
+
+    def listen(self) -> None:
+        """Also to be called after what takes the signals for itself, as starting Ray does."""
+        for number in self._before:
+            signal.signal(number, self._note)
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
@@ -94,7 +100,7 @@ def launch(train: Callable[[Any, Worker], T], config: Any, resources: Resources)
     """
     gpu = torch.cuda.is_available() if resources.gpu is None else resources.gpu
     resources = dataclasses.replace(resources, gpu=gpu)
-    os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(_extensions()))
+    os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(extensions_folder()))
     if gpu and not resources.workers and not torch.cuda.is_available():
         raise ValueError("--gpu, but torch finds none here: check the driver and the build of torch (make doctor)")
     with Signals() as signals:
@@ -136,7 +142,7 @@ def _on_ray(train: Callable[[Any, Worker], T], config: Any, resources: Resources
     return run(train, config, resources, signals)
 
 
-def _extensions() -> Path:
+def extensions_folder() -> Path:
     """Where DeepSpeed builds its kernels: not the shared default, where a killed build's lock would stop us for ever."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quarkline"
     return Path(os.environ.get("QUARKLINE_CACHE") or cache) / "torch_extensions"

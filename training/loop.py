@@ -59,7 +59,7 @@ def train(trainee: Trainee, run: Run, config: LoopConfig) -> State:
         trainee.load(checkpoint)
     run.tracker.resume(state.step)
     guard, clock = SkipGuard(config.max_skipped, state.skipped), Clock(config, state)
-    if state.step == 0 and clock.validation_is_due(0):
+    if state.step == 0 and run.validate and clock.validation_is_due(0):
         run.tracker.log(0, _validated(run, 0))
     end = state.is_finished(config)
     with closing(run.batches(state.stream)) as stream:

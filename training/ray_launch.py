@@ -70,6 +70,7 @@ def run(train: Callable[[Any, Worker], Any], config: Any, resources: Resources, 
     own = not os.environ.get("RAY_ADDRESS")
     num_cpus = max(os.cpu_count() or 1, resources.workers)
     cluster.start(num_cpus)
+    signals.listen()
     cpus = resources.cpus_per_worker or (max(1, num_cpus // resources.workers) if own else 1)
     _check(resources, cpus, own)
     os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # paths of the configuration are relative to the working folder

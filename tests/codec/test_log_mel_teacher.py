@@ -44,6 +44,12 @@ def test_the_same_wave_has_the_same_bits():
     assert torch.equal(LogMelTeacher(96)(sound(8000)), LogMelTeacher(96)(sound(8000)))
 
 
+def test_autocast_changes_nothing():
+    with torch.autocast("cpu", torch.bfloat16):
+        feature_BDF = LogMelTeacher(96)(sound(8000))
+    assert torch.equal(feature_BDF, LogMelTeacher(96)(sound(8000)))
+
+
 def test_level_makes_no_difference():
     feature_BDF, quiet_BDF = (LogMelTeacher(96)(gain * sound(16000)) for gain in (1.0, 0.1))
     assert (feature_BDF - quiet_BDF).abs().mean() < 0.01 * feature_BDF.abs().mean()

@@ -31,7 +31,7 @@ def of_frames(codec, num_frames: float) -> int:
 clips = st.lists(st.floats(0.01, 9), min_size=2, max_size=4)  # lengths in frames, far from whole
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(lengths=clips, junk=st.sampled_from([0.0, 1.0, math.nan]))
 def test_a_padded_batch_is_coded_as_each_clip_alone(codec, lengths, junk):
     num_samples_B = torch.tensor([of_frames(codec, length) for length in lengths])
@@ -48,7 +48,7 @@ def test_a_padded_batch_is_coded_as_each_clip_alone(codec, lengths, junk):
             assert not getattr(together, name)[row, :, length:].any()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(lengths=clips)
 def test_a_padded_batch_is_decoded_as_each_clip_alone(codec, lengths):
     num_samples_B = torch.tensor([of_frames(codec, length) for length in lengths])

@@ -5,7 +5,7 @@ import torch
 from transformers import LlamaConfig, LlamaModel
 
 from lm.config import DecoderConfig
-from lm.decoder import Cache, Decoder
+from lm.decoder import Cache, Decoder, Rotate, SwiGLU
 
 CONFIG = DecoderConfig(width=64, num_layers=3, num_heads=4, feed_forward_width=96)
 GROUPED = replace(CONFIG, num_kv_heads=2)
@@ -115,3 +115,27 @@ def test_recomputed_activations_give_the_same_gradients():
         decoder(x, clock).square().sum().backward()
         grads.append([parameter.grad.clone() for parameter in decoder.parameters()])
     assert all(map(torch.equal, *grads))
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_without_padding_the_rows_and_their_gradients_are_the_same(checkpointing):
+    decoder = decoder_of(GROUPED).train()
+    decoder.activation_checkpointing = checkpointing
+    x, lengths = torch.randn(3, 12, 64), torch.tensor([12, 1, 7])
+    clock = torch.arange(12).expand(3, -1) * torch.tensor([[1], [2], [3]])
+    inside = (torch.arange(12) < lengths[:, None])[..., None]
+    rows = [x.clone().requires_grad_() for _ in range(2)]
+    found = [decoder(rows[0], clock, lengths), decoder(rows[1], clock) * inside]
+    torch.testing.assert_close(*found, atol=1e-5, rtol=1e-5)
+    direction = torch.randn_like(x)
+    for hidden in found:
+        hidden.backward(direction)
+    torch.testing.assert_close(rows[0].grad, rows[1].grad, atol=1e-5, rtol=1e-4)
+
+
+def test_gradients_written_by_hand_are_those_of_finite_differences():
+    x = torch.randn(2, 3, 4, 6, dtype=torch.float64, requires_grad=True)
+    angles = torch.randn(2, 1, 4, 3, dtype=torch.float64)
+    rotation = torch.stack([angles.cos(), angles.sin()])
+    assert torch.autograd.gradcheck(lambda x: Rotate.apply(x, rotation), x)
+    assert torch.autograd.gradcheck(SwiGLU.apply, x)

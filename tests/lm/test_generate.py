@@ -142,12 +142,13 @@ def test_groups_of_an_aligned_target_stand_for_exactly_its_frames():
 def test_a_free_target_ends_where_the_model_says_so_or_at_its_cap():
     lm = model()
     with torch.no_grad():
-        lm.heads.weight[:, :, TOKENS.end] = 0
+        lm.heads.even[:, TOKENS.end] = 0
         never = generate(lm, prompt(["tta"], [7], [1]), Sampling(temperature=0.01))
         lm.decoder.norm.weight.fill_(1)
-        lm.heads.weight.zero_()
+        lm.heads.even.zero_()
+        lm.heads.odd.zero_()
         direction = lm.segments.weight[4] / lm.segments.weight[4].norm()
-        lm.heads.weight[0, 0, TOKENS.end] = 100 * direction
+        lm.heads.even[0, TOKENS.end] = 100 * direction
     assert never.num_frames_B.tolist() == [7] and not never.ended_B.any()
     ends = [generate(lm, prompt(["tta"], [7], [seed]), Sampling()) for seed in range(8)]
     assert {(int(found.num_frames_B), bool(found.ended_B)) for found in ends} & {(n, True) for n in range(1, 7)}

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lm import layout
@@ -28,6 +28,7 @@ def inside(codes, lengths):
     return [row[:, :length] for row, length in zip(codes, lengths)]
 
 
+@settings(deadline=None)  # of a machine that others use
 @given(SETTINGS, LENGTHS, st.integers(0, 99))
 def test_codes_survive_the_layout(tokens, lengths, seed):
     acoustic, semantic = random_codes(tokens, lengths, seed)
@@ -38,6 +39,7 @@ def test_codes_survive_the_layout(tokens, lengths, seed):
         assert all(map(torch.equal, inside(codes, lengths), inside(again, lengths)))
 
 
+@settings(deadline=None)  # of a machine that others use
 @given(SETTINGS, LENGTHS, st.integers(0, 99))
 def test_labels_are_every_real_token_once_and_one_end_where_the_length_is_free(tokens, lengths, seed):
     acoustic, semantic = random_codes(tokens, lengths, seed)
@@ -51,6 +53,7 @@ def test_labels_are_every_real_token_once_and_one_end_where_the_length_is_free(t
         assert (labels == tokens.end).sum() == labels[2 * length, 0].eq(tokens.end) == free[row]
 
 
+@settings(deadline=None)  # of a machine that others use
 @given(SETTINGS, LENGTHS, st.integers(0, 99))
 def test_inputs_are_the_labels_one_slot_later(tokens, lengths, seed):
     codes = random_codes(tokens, lengths, seed)
@@ -62,6 +65,7 @@ def test_inputs_are_the_labels_one_slot_later(tokens, lengths, seed):
     assert torch.equal(slots.num_slots_B, torch.tensor([layout.num_slots(n, tokens.num_layers) for n in lengths]))
 
 
+@settings(deadline=None)  # of a machine that others use
 @given(SETTINGS, LENGTHS, st.integers(0, 99))
 def test_a_padded_row_has_the_slots_of_the_clip_alone(tokens, lengths, seed):
     codes = random_codes(tokens, lengths, seed)
@@ -85,6 +89,7 @@ def test_the_delay_pattern_is_the_one_of_the_table():
     assert slots.inputs_BPK[0].T.tolist() == [[s, 1, 4, e], [s, p, 2, 5], [s, p, p, 3]]
 
 
+@settings(deadline=None)  # of a machine that others use
 @given(st.integers(1, 9), st.integers(1, 9), LENGTHS)
 def test_interleaved_streams_come_apart(num_acoustic, num_semantic, lengths):
     tokens = TokenConfig(num_acoustic, num_semantic, codebook_size=40)
@@ -93,6 +98,7 @@ def test_interleaved_streams_come_apart(num_acoustic, num_semantic, lengths):
     assert all(map(torch.equal, codes, found))
 
 
+@settings(deadline=None)  # of a machine that others use
 @given(st.lists(st.lists(st.integers(0, 5), min_size=3, max_size=3), min_size=1, max_size=4))
 def test_packing_keeps_the_order_and_drops_the_padding(lengths):
     lengths = [[a, b, c + 1] for a, b, c in lengths]

@@ -97,3 +97,12 @@ def test_a_t5_or_clap_by_path_gives_the_states_of_its_text_half(encoder, tmp_pat
 def test_a_model_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(ValueError, match="not a text model of transformers"):
         open_text_encoder(str(tmp_path))
+
+
+def test_weights_that_are_missing_are_not_replaced_by_random_ones(encoder, tmp_path):
+    whole, _ = tiny_t5(len(encoder.tokeniser))
+    state = {name: tensor for name, tensor in whole.state_dict().items() if "block.0.layer.1" not in name}
+    whole.save_pretrained(tmp_path, state_dict=state)
+    AutoTokenizer.from_pretrained(encoder.source).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"weights of encoder\.block\.0\.layer\.1.* are missing"):
+        open_text_encoder(str(tmp_path))

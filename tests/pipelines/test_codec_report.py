@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from infra.storage import FolderStore, open_store
+from pipelines import corpus as corpora
 from pipelines.codec_report import CodecReport, Options, judge, report
 from pipelines.codec_table import CODEC, FROM_MEL, NARROW, ORIGINAL
 from tests.codec.samples import DYNAMIC, make
@@ -106,6 +107,7 @@ def test_the_command_judges_a_saved_codec_of_dynamic_rate(tmp_path, capsys):
     found = judge(CodecReport(str(tmp_path / "run" / "model"), str(CORPUS), choice=choice, metrics=QUICK, workers=0))
     assert json.loads((tmp_path / "run" / "report.json").read_text())["codec"]["id"] == found.codec["id"]
     assert found.domains() == ["speech", "event", "music"]
+    assert found.parents["corpora"] == [corpora.resolve(str(CORPUS)).id]
     assert found.rate.positions_per_s <= found.rate.frame_rate_hz + 1
     assert "report.html: open it in a browser" in capsys.readouterr().out
 

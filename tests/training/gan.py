@@ -41,11 +41,11 @@ class Batch:
 
 
 def batches(step: int, rank: int = 0, world_size: int = 1, config: CodecConfig = FIXED) -> list[Batch]:
-    """A rank's micro-batches of a step; in each step one clip is short. Joined, they are the same for any number of ranks."""
+    """A rank's micro-batches of a step; every other step has a short clip. Joined, they are the same for all world sizes."""
     num_samples = NUM_SAMPLES * config.sample_rate_hz // 16000
     wave_BT = samples.noises(BATCH, num_samples, seed=step)
     num_samples_B = torch.full((BATCH,), num_samples)
-    num_samples_B[1] = num_samples // 2 + step
+    num_samples_B[1] -= step % 2 * (num_samples // 2 + step)
     wave_BT *= torch.arange(num_samples) < num_samples_B[:, None]
     draws_BN = torch.rand(BATCH, 2, generator=torch.Generator().manual_seed(step))
     share = BATCH // world_size
@@ -55,9 +55,13 @@ def batches(step: int, rank: int = 0, world_size: int = 1, config: CodecConfig =
 
 
 def training(stage: int = 0, precision: str = "fp32", learning_rate: float = 1e-3) -> CodecTraining:
-    engine = EngineConfig(learning_rate=learning_rate, zero_stage=stage, persistence_threshold=50)
+    # Adam divides a gradient by its size: with the usual epsilon it makes as much of one that is nothing but rounding (of a
+    # bias in front of a softmax) as of any other, and no two orders of summation would agree.
+    engine = EngineConfig(learning_rate=learning_rate, epsilon=1e-4, zero_stage=stage, persistence_threshold=50)
     schedule = ScheduleConfig(warmup_steps=2, decay=0.9)
-    general = TrainingConfig(batch_size=BATCH, micro_batch_size=MICRO_BATCH, precision=precision, ema_decay=0.5, schedule=schedule)
+    general = TrainingConfig(
+        batch_size=BATCH, micro_batch_size=MICRO_BATCH, precision=precision, ema_decay=0.5, schedule=schedule
+    )
     return CodecTraining(general, engine, engine, DISCRIMINATORS, adversarial_start=2, adversarial_ramp=2)
 
 
@@ -106,28 +110,27 @@ def every(variants: list[tuple[Any, ...]]) -> list[Trained]:
 
 
 class PlainTorch:
-    """The same training without DeepSpeed and ranks: the joined batch, two AdamWs, both steps at the end.
+    """The same training without DeepSpeed and ranks: the joined batch, two AdamWs, both steps at the end."""
 
-    Gradients are added in the order of `num_ranks` ranks, so that no rounding differs: Adam makes as much of a gradient that is
-    nothing but rounding (a bias in front of a softmax) as of any other.
-    """
-
-    def __init__(self, settings: CodecTraining, num_ranks: int, config: CodecConfig = FIXED):
+    def __init__(self, settings: CodecTraining, config: CodecConfig = FIXED):
         torch.manual_seed(0)
-        self.codec, self.settings, self.num_ranks = Codec(config).train(), settings, num_ranks
+        self.codec, self.settings = Codec(config).train(), settings
         torch.manual_seed(key(settings.training.seed, "discriminators"))
         self.discriminators = codec_step.Discriminators(settings.discriminators)
         engine = settings.generator
-        options = {"lr": engine.learning_rate, "betas": engine.betas, "weight_decay": engine.weight_decay}
+        options = {
+            "lr": engine.learning_rate,
+            "betas": engine.betas,
+            "eps": engine.epsilon,
+            "weight_decay": engine.weight_decay,
+        }
         self.adams = [torch.optim.AdamW(module.parameters(), **options) for module in (self.codec, self.discriminators)]
 
-    def step(self, step: int) -> float:
-        """The generator's loss."""
-        seed, inputs = self.settings.training.seed, [self._inputs(batch) for batch in batches(step)]
+    def step(self, step: int) -> None:
+        seed, inputs = self.settings.training.seed, self._inputs(batches(step))
         initialise_codebooks(self.codec, lambda: [self._output(one) for one in inputs], key(seed, "k-means", step))
         outputs = [self._output(one) for one in inputs]
         self._gradient(self.codec, [self._generator_loss(one, output, step) for one, output in zip(inputs, outputs)])
-        self.discriminators.zero_grad()
         is_adversarial = step >= self.settings.adversarial_start
         if is_adversarial:
             self._gradient(self.discriminators, [self._discriminator_loss(one, output) for one, output in zip(inputs, outputs)])
@@ -140,13 +143,17 @@ class PlainTorch:
             first, *rest = [getattr(output, stream).statistics for output in outputs]
             quantiser = getattr(self.codec, f"{stream}_quantiser")
             quantiser.update(sum(rest, first), key(seed, "codebooks", stream, step))
-        return float(self.total)
 
-    def _inputs(self, batch: Batch) -> codec_step.Inputs:
-        feature_BDF = self.codec.feature(batch.wave_BT, batch.num_samples_B)
-        return codec_step.Inputs(
-            batch.wave_BT, feature_BDF, batch.num_samples_B, *codec_step.drawn(batch.draws_BN, self.codec.config)
-        )
+    def _inputs(self, joined: list[Batch]) -> list[codec_step.Inputs]:
+        """Masks for all micro-batches of a step if any clip is padded, so that no rounding differs."""
+        is_full = all(bool((batch.num_samples_B == batch.wave_BT.shape[1]).all()) for batch in joined)
+        inputs = []
+        for batch in joined:
+            num_samples_B = None if is_full else batch.num_samples_B
+            drawn_B = codec_step.drawn(batch.draws_BN, self.codec.config)
+            feature_BDF = self.codec.feature(batch.wave_BT, num_samples_B)
+            inputs.append(codec_step.Inputs(batch.wave_BT, feature_BDF, num_samples_B, *drawn_B))
+        return inputs
 
     def _output(self, one: codec_step.Inputs) -> Any:
         layers_B, threshold_B = one.num_layers_B, one.threshold_B
@@ -160,26 +167,20 @@ class PlainTorch:
         total += weights.commitment * output.commitment
         share = min(1.0, max(0, step - self.settings.adversarial_start) / self.settings.adversarial_ramp)
         if share:
-            fake, real = losses.halves(self.discriminators(torch.cat([fake_BT, one.wave_BT]), num_B.repeat(2)))
+            fake, real = losses.halves(self.discriminators(torch.cat([fake_BT, one.wave_BT]), _twice(num_B)))
             total += share * weights.adversarial * losses.adversarial_loss(fake)
             total += share * weights.feature_matching * losses.feature_matching(real, fake)
         return total
 
     def _discriminator_loss(self, one: codec_step.Inputs, output: Any) -> Tensor:
         joined_BT = torch.cat([one.wave_BT, output.reconstruction_BT.detach()])
-        return losses.discriminator_loss(*losses.halves(self.discriminators(joined_BT, one.num_samples_B.repeat(2))))
+        return losses.discriminator_loss(*losses.halves(self.discriminators(joined_BT, _twice(one.num_samples_B))))
 
     def _gradient(self, module: nn.Module, micro_losses: list[Tensor]) -> None:
-        """The mean over ranks of each rank's sum over its micro-batches."""
-        self.total = sum(micro_losses).detach() / len(micro_losses)
-        share = len(micro_losses) // self.num_ranks
-        parts = [micro_losses[first : first + share] for first in range(0, len(micro_losses), share)]
-        sums = []
-        for part in parts:
-            for loss in part:
-                (loss / share).backward()
-            sums.append([weight.grad for weight in module.parameters()])
-            for weight in module.parameters():
-                weight.grad = None
-        for weight, *gradients in zip(module.parameters(), *sums):
-            weight.grad = sum(gradients) / self.num_ranks
+        module.zero_grad()
+        for loss in micro_losses:
+            (loss / len(micro_losses)).backward()
+
+
+def _twice(num_samples_B: Tensor | None) -> Tensor | None:
+    return None if num_samples_B is None else num_samples_B.repeat(2)

@@ -1,4 +1,4 @@
-"""What audio a model is trained on, and how it is drawn, cut and read ahead."""
+"""What data a model is trained on, and how they are drawn, cut and read ahead."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -21,8 +21,35 @@ class DomainWeights:
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """Where clips come from and what is made of them."""
+class ReadingConfig:
+    """How any data are read."""
+
+    logical_workers: int = 8
+    """Parts that every source is dealt into, fixed for a run; the number of ranks must divide it."""
+    threads: int = 2
+    """Threads of each rank that decode."""
+    prefetch_steps: int = 2
+    """Steps that are decoded ahead."""
+    window_shards: int = 4
+    """Shards whose clips a logical worker mixes at a time."""
+    window_mb: float = 64.0
+    """Encoded clips of a window, which has one shard at least. Each logical worker holds one to two windows of each source."""
+    max_reject_share: float = 0.05
+    """Stop with exit code 3 when more than this share of all clips cannot serve."""
+
+    def __post_init__(self) -> None:
+        for name in ("logical_workers", "threads", "prefetch_steps", "window_shards"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"data.{name} is {getattr(self, name)}: give 1 or more")
+        if self.window_mb <= 0:
+            raise ValueError(f"data.window_mb is {self.window_mb}: give more than 0")
+        if not 0 <= self.max_reject_share <= 1:
+            raise ValueError(f"data.max_reject_share is {self.max_reject_share}: give a number from 0 to 1")
+
+
+@dataclass(frozen=True)
+class DataConfig(ReadingConfig):
+    """Where clips of audio come from and what is made of them."""
 
     corpora: tuple[str, ...] = ()
     """Corpora: manifests, or folders or s3:// prefixes that hold one. The split `train` is used."""
@@ -40,31 +67,14 @@ class DataConfig:
     """Each crop is scaled to a peak drawn from this range."""
     min_source_rate_hz: int = 0
     """Leave out clips with a lower sample rate: they have no high frequencies to learn from."""
-    logical_workers: int = 8
-    """Parts that every source is dealt into, fixed for a run; the number of ranks must divide it."""
-    threads: int = 2
-    """Threads of each rank that decode."""
-    prefetch_steps: int = 2
-    """Steps that are decoded ahead."""
-    window_shards: int = 4
-    """Shards whose clips a logical worker mixes at a time."""
-    window_mb: float = 64.0
-    """Encoded audio of a window, which has one shard at least. Each logical worker holds one to two windows of each source."""
-    max_reject_share: float = 0.05
-    """Stop with exit code 3 when more than this share of all clips cannot serve."""
 
     def __post_init__(self) -> None:
-        least = {"logical_workers": 1, "threads": 1, "prefetch_steps": 1, "window_shards": 1, "min_source_rate_hz": 0}
-        for name, limit in least.items():
-            if getattr(self, name) < limit:
-                raise ValueError(f"data.{name} is {getattr(self, name)}: give {limit} or more")
+        super().__post_init__()
+        if self.min_source_rate_hz < 0:
+            raise ValueError(f"data.min_source_rate_hz is {self.min_source_rate_hz}: give 0 or more")
         if self.num_channels not in (1, 2):
             raise ValueError(f"data.num_channels is {self.num_channels}: give 1 or 2")
         if not 0 < self.peak[0] <= self.peak[1] <= 1:
             raise ValueError(f"data.peak is {self.peak}: give a range within (0, 1]")
-        if self.crop_s <= 0 or self.window_mb <= 0 or not self.roles:
-            raise ValueError(
-                f"data.crop_s {self.crop_s} and data.window_mb {self.window_mb} must be above 0, data.roles not empty"
-            )
-        if not 0 <= self.max_reject_share <= 1:
-            raise ValueError(f"data.max_reject_share is {self.max_reject_share}: give a number from 0 to 1")
+        if self.crop_s <= 0 or not self.roles:
+            raise ValueError(f"data.crop_s is {self.crop_s}, and must be above 0, data.roles not empty")

@@ -2,46 +2,40 @@
 
 import bisect
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from infra.command_line import TooManyRejects
-from training.data.crops import Clip, Cropping, draw
 from training.data.quarantine import Quarantine, Rejected
 from training.data.sources import Source
 from training.data.windows import Order
-from training.keys import generator
 
 WINDOWS_FETCHED = 4  # at a time, of a rank
-NUM_DRAWS = 2
 
-Window = dict[int, Clip | Rejected]
-
-
-@dataclass(frozen=True)
-class Crop:
-    """What a clip gave."""
-
-    key: str
-    wave: np.ndarray  # (channels, samples) float32, at most the samples of a crop
-    draws: np.ndarray  # (NUM_DRAWS,) float32 uniforms in [0, 1), keyed by the clip and its epoch
+T = TypeVar("T")  # what a clip is decoded to
+Window = dict[int, Any]  # clip number -> what the source fetched, or Rejected
+Parts = tuple[int, str, int, int]
+"""Seed, source, epoch and clip: what the keys of all draws of a clip begin with."""
+Decode = Callable[[Any, Parts], T]
+"""From what a source fetched. Rejected for what cannot serve."""
 
 
-class Readers:
+class Readers(Generic[T]):
     """The threads of a rank: some wait for disk and network, some decode."""
 
-    def __init__(self, cropping: Cropping, num_decoding: int):
-        self.cropping = cropping
+    def __init__(self, decode: Decode[T], num_decoding: int):
+        self._decode_one = decode
         self._fetching = ThreadPoolExecutor(WINDOWS_FETCHED, "fetch")
         self._decoding = ThreadPoolExecutor(num_decoding, "decode")
 
     def fetch(self, source: Source, clips: np.ndarray) -> Future[Window]:
         return self._fetching.submit(source.fetch, clips)
 
-    def decode(self, window: Future[Window], clip: int, order: Order) -> Future[Crop]:
+    def decode(self, window: Future[Window], clip: int, order: Order) -> Future[T]:
         return self._decoding.submit(self._decode, window, clip, order)
 
     def close(self) -> None:
@@ -51,13 +45,11 @@ class Readers:
         for pool in (self._fetching, self._decoding):
             pool.shutdown(wait=True)
 
-    def _decode(self, window: Future[Window], clip: int, order: Order) -> Crop:
+    def _decode(self, window: Future[Window], clip: int, order: Order) -> T:
         found = window.result().pop(clip)  # its bytes are given up once it is decoded
         if isinstance(found, Rejected):
             raise found.with_traceback(None)  # one reject may stand for all clips of a shard
-        parts = (order.seed, order.source, order.epoch, clip)
-        wave = draw(found, self.cropping, generator(*parts, "crop"))
-        return Crop(found.key, wave, generator(*parts, "draws").random(NUM_DRAWS, dtype=np.float32))
+        return self._decode_one(found, (order.seed, order.source, order.epoch, clip))
 
 
 class Mark(NamedTuple):
@@ -67,13 +59,13 @@ class Mark(NamedTuple):
     position: int
 
 
-class Cursor:
+class Cursor(Generic[T]):
     """Clips of a source in a logical worker's order, from a position on. `mark` is the place behind the last that was taken."""
 
-    def __init__(self, source: Source, order: Order, position: int, readers: Readers):
+    def __init__(self, source: Source, order: Order, position: int, readers: Readers[T]):
         self.source, self.mark = source, Mark(order.epoch, position)
         self._readers, self._position = readers, position
-        self._ahead: deque[tuple[Mark, int, Future[Crop]]] = deque()
+        self._ahead: deque[tuple[Mark, int, Future[T]]] = deque()
         self._open(order)
 
     def schedule(self) -> None:
@@ -90,16 +82,16 @@ class Cursor:
         self._position += 1
         if self._position == self._ends[number]:
             del self._fetching[number]  # what decodes its clips still holds it
-        crop = self._readers.decode(window, clip, self._order)
-        self._ahead.append((Mark(self._order.epoch, self._position), clip, crop))
+        decoded = self._readers.decode(window, clip, self._order)
+        self._ahead.append((Mark(self._order.epoch, self._position), clip, decoded))
 
-    def take(self, quarantine: Quarantine) -> Crop:
+    def take(self, quarantine: Quarantine) -> T:
         """The next crop in order; clips that cannot serve are skipped, a row each. TooManyRejects, StorageError."""
         num_rejected = 0
         while num_rejected < 2 * self.source.num_clips + 20:
-            self.mark, clip, crop = self._ahead.popleft()
+            self.mark, clip, decoded = self._ahead.popleft()
             try:
-                return crop.result()
+                return decoded.result()
             except Rejected as rejected:
                 quarantine.add(self.source.id, clip, rejected)
                 num_rejected += 1

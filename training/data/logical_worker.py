@@ -1,21 +1,22 @@
 """A logical worker: one fixed part of the data, whichever rank it runs on."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from training.data.cursor import Crop, Cursor, Readers
+from training.data.cursor import Cursor, Readers
 from training.data.quarantine import Quarantine
 from training.data.sources import Mixture, Source
 from training.data.windows import Order
 
+T = TypeVar("T")
 WorkerState = dict[str, Any]
 """JSON: "clips" taken since the run began, and "sources": source id -> [epoch, position]."""
 
 
-class LogicalWorker:
+class LogicalWorker(Generic[T]):
     """Clips of all sources, drawn by key. It starts behind `state`, at the beginning if that is None."""
 
-    def __init__(self, number: int, num_workers: int, mixture: Mixture, *, readers: Readers, state: WorkerState | None):
+    def __init__(self, number: int, num_workers: int, mixture: Mixture, *, readers: Readers[T], state: WorkerState | None):
         self.number = number
         self.num_clips, places = (state["clips"], state["sources"]) if state else (0, {})
         self._mixture, self._scheduled = mixture, self.num_clips
@@ -31,12 +32,12 @@ class LogicalWorker:
             self._cursors[self._mixture(self.number, self._scheduled)].schedule()
             self._scheduled += 1
 
-    def take(self, quarantine: Quarantine) -> Crop:
-        """The next crop, which was scheduled before. TooManyRejects, StorageError."""
+    def take(self, quarantine: Quarantine) -> T:
+        """The next clip, which was scheduled before. TooManyRejects, StorageError."""
         assert self.num_clips < self._scheduled
-        crop = self._cursors[self._mixture(self.number, self.num_clips)].take(quarantine)
+        taken = self._cursors[self._mixture(self.number, self.num_clips)].take(quarantine)
         self.num_clips += 1
-        return crop
+        return taken
 
     def state(self) -> WorkerState:
         return {"clips": self.num_clips, "sources": {cursor.source.id: list(cursor.mark) for cursor in self._cursors}}

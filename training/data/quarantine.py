@@ -14,6 +14,11 @@ REASONS = {
     "wrong_rate": "its sample rate is not the manifest's",
     "not_finite": "NaN, infinity or values far beyond full scale",
     "silent": "nothing above -60 dBFS in it",
+    "wrong_tokens": "its codes are not those of its codec",
+    "too_long": "more positions than the model has, and a target that cannot be cut",
+    "missing_condition": "no text, reference or input, which its task needs",
+    "bad_text": "a text that the text encoder does not read",
+    "other_sources": "another number of sources than the task has targets",
 }
 
 

@@ -128,16 +128,23 @@ def _sized(shards: pd.DataFrame, table: pa.Table, config: DataConfig) -> tuple[p
     return shards, (config.window_shards, config.window_mb * 1e6)
 
 
-def _read_shard(rows: list[dict], url: str, sha256: str) -> dict[str, bytes]:
-    """Undecoded members by name, of a shard of ours. Rejected if it is gone or has changed."""
-    wanted = {row["member"] for row in rows}
-    members = {}
+def read_whole(url: str, sha256: str) -> dict[str, dict[str, bytes]]:
+    """Undecoded members of a shard of ours: key -> extension -> bytes. Rejected if it is gone or has changed."""
     try:
-        for key, contents in read_raw(_read(url), url, sha256):
-            members |= {name: content for kind, content in contents.items() if (name := f"{key}.{kind}") in wanted}
+        return dict(read_raw(_read(url), url, sha256))
     except ShardError as error:
         raise Rejected("changed", str(error), file=url) from None
-    return members
+
+
+def _read_shard(rows: list[dict], url: str, sha256: str) -> dict[str, bytes]:
+    """Undecoded members by name, of a shard of ours."""
+    wanted = {row["member"] for row in rows}
+    return {
+        name: content
+        for key, contents in read_whole(url, sha256).items()
+        for kind, content in contents.items()
+        if (name := f"{key}.{kind}") in wanted
+    }
 
 
 def _read_indexed(rows: list[dict], url: str, sha256: str) -> dict[str, bytes]:

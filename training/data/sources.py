@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +10,7 @@ import pyarrow as pa
 from infra.corpus_schema import ROLES, nearest
 from infra.dataset import find_datasets
 from infra.storage import Store, open_store
-from training.data.config import DataConfig, DomainWeights
+from training.data.config import DataConfig
 from training.data.corpus_source import CorpusSource
 from training.data.crops import Clip
 from training.data.quarantine import Rejected
@@ -92,12 +92,12 @@ def _domain_of(spec: str) -> tuple[str, str]:
 
 
 class Mixture:
-    """Which source each clip of a logical worker comes from: drawn by key, by the weights of the domains.
+    """Which source each clip of a logical worker comes from: drawn by key, by the weights (a dataclass) of the domains.
 
     The sources of a domain share its weight by their numbers of clips. Domains without clips drop out; a printed note says so.
     """
 
-    def __init__(self, sources: Sequence[Source], weights: DomainWeights, seed: int):
+    def __init__(self, sources: Sequence[Source], weights: Any, seed: int):
         self.sources, self.seed = sources, seed
         num_clips: dict[str, int] = {}
         for source in sources:

@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 
@@ -6,6 +8,7 @@ from training.data.crops import Cropping
 from training.data.cursor import Cursor, Readers
 from training.data.quarantine import Quarantine
 from training.data.shard_source import ShardSource
+from training.data.stream import cut
 from training.data.windows import Order
 
 
@@ -16,7 +19,7 @@ def source(dataset_at, config):
 
 @pytest.fixture
 def readers():
-    readers = Readers(Cropping(8000, 800), 2)
+    readers = Readers(functools.partial(cut, Cropping(8000, 800)), 2)
     yield readers
     readers.close()
 

@@ -1,3 +1,5 @@
+import functools
+
 import pytest
 
 from infra.storage import open_store
@@ -7,6 +9,7 @@ from training.data.cursor import Readers
 from training.data.logical_worker import LogicalWorker, check_states
 from training.data.quarantine import Quarantine
 from training.data.sources import Mixture, open_sources
+from training.data.stream import cut
 
 
 @pytest.fixture
@@ -16,7 +19,7 @@ def sources(corpus_at, tmp_path):
 
 @pytest.fixture
 def readers():
-    readers = Readers(Cropping(8000, 800), 2)
+    readers = Readers(functools.partial(cut, Cropping(8000, 800)), 2)
     yield readers
     readers.close()
 
