@@ -34,7 +34,6 @@ def head_losses(x_ND: Tensor, weight_KVD: Tensor, labels_NK: Tensor, label_smoot
 
 class _HeadLosses(torch.autograd.Function):
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cuda", cast_inputs=None)
     def forward(ctx, x_ND: Tensor, weight_KVD: Tensor, labels_NK: Tensor, label_smoothing: float):
         needs_x, needs_weight = ctx.needs_input_grad[:2]
         wide = torch.promote_types(x_ND.dtype, torch.float32)  # of what is summed

@@ -117,10 +117,10 @@ def presets() -> dict[str, TrainCodec]:
     """Every codec preset, with what its training takes."""
     cpu = CodecTraining(
         training=TrainingConfig(batch_size=8, micro_batch_size=8, schedule=ScheduleConfig(warmup_steps=100)),
-        generator=EngineConfig(learning_rate=5e-4, zero_stage=0),
+        generator=EngineConfig(learning_rate=1e-3, zero_stage=0),
         discriminator=EngineConfig(zero_stage=0),
         discriminators=DISCRIMINATOR_PRESETS["tiny"],
-        adversarial_start=2000,
+        adversarial_start=4000,
     )
     full = CodecTraining(training=TrainingConfig(precision="bf16"))
     small = dataclasses.replace(full, discriminators=DISCRIMINATOR_PRESETS["small"])

@@ -120,11 +120,14 @@ def is_under_torchrun() -> bool:
 
 @contextlib.contextmanager
 def _group(gpu: bool) -> Iterator[torch.device]:
-    """A process group for this process: torchrun's, or one of its own."""
+    """A process group for this process: the one that is there, torchrun's, or one of its own."""
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
     device = torch.device("cuda", local_rank) if gpu else torch.device("cpu")
     if gpu:
         torch.cuda.set_device(device)
+    if dist.is_initialized():  # by the caller, whose it stays
+        yield device
+        return
     alone = {} if is_under_torchrun() else {"store": dist.HashStore(), "rank": 0, "world_size": 1}
     dist.init_process_group(NCCL if gpu else GLOO, **alone)
     try:

@@ -116,7 +116,9 @@ def main(bench: Bench) -> None:
     peak = peak_flops(bench)
     print(f"{bench.preset}, {bench.num_clips} clips of {bench.seconds:g} s, {bench.device}, {torch.get_num_threads()} threads,")
     print(f"torch {torch.__version__}; matrix products here: {peak / 1e9:.0f} GFLOP/s in float32\n")
-    print("| what | ms | x real time | GFLOP | share of peak | ours is faster by |\n|---|---|---|---|---|---|")
+    unit = "CPU ms" if bench.device == "cpu" else "ms"
+    print(f"| what | {unit} | x real time | GFLOP | share of peak | ours is faster by |")
+    print("|---|---|---|---|---|---|")
     kinds = {
         "ours": codec,
         **{f"plain {part}": plain(codec, [part]) for part in PLAIN},

@@ -135,3 +135,14 @@ def test_bfloat16_trains():
     losses = lm(batch(TASKS, LENGTHS))
     losses.mean.backward()
     assert losses.mean.isfinite() and all(parameter.grad.isfinite().all() for parameter in lm.parameters())
+
+
+def test_autocast_trains_float32_weights_close_to_full_precision():
+    torch.manual_seed(0)
+    lm, given = UnifiedLM(SMALL), batch(TASKS, LENGTHS)
+    wanted = lm(given).mean
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = lm(given)
+    losses.mean.backward()
+    torch.testing.assert_close(losses.mean, wanted, rtol=1e-2, atol=0)
+    assert all(parameter.grad.dtype == torch.float32 and parameter.grad.isfinite().all() for parameter in lm.parameters())

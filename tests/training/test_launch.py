@@ -38,7 +38,21 @@ def finished(process):
     return process.returncode, output + errors
 
 
-def test_in_this_process_there_is_a_group_of_one_and_it_is_gone_after():
+@pytest.fixture
+def no_group():
+    """What other tests of this process may have left is gone."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def test_a_group_that_is_there_is_used_and_left(no_group):
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    assert launch(lambda config, worker: worker.world_size, None, Resources()) == 1
+    assert dist.is_initialized()
+    dist.destroy_process_group()
+
+
+def test_in_this_process_there_is_a_group_of_one_and_it_is_gone_after(no_group):
     def train(config, worker: Worker):
         total = torch.ones(1)
         dist.all_reduce(total)
@@ -49,7 +63,7 @@ def test_in_this_process_there_is_a_group_of_one_and_it_is_gone_after():
     assert not dist.is_initialized() and "TORCH_EXTENSIONS_DIR" in os.environ
 
 
-def test_what_the_train_function_raises_comes_through_and_the_group_is_gone():
+def test_what_the_train_function_raises_comes_through_and_the_group_is_gone(no_group):
     def train(config, worker):
         raise ValueError("no such corpus")
 

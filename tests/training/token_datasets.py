@@ -1,10 +1,11 @@
 """Token datasets as `make simulate` and `make encode` make them, small enough to make in a moment, without Ray."""
 
-from dataclasses import replace
+import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from codec.model import Codec
-from infra.dataset import RUN, Dataset, commit_shard, dataset_id, finish, gather, open_dataset, shard_name, shards_of
+from infra.dataset import RUN, Dataset, ShardRows, commit_shard, dataset_id, finish, gather, open_dataset, shard_name, shards_of
 from infra.model_folder import model_id
 from infra.shards import encode_json
 from infra.storage import Store, open_store
@@ -44,21 +45,18 @@ def encoded(source: Dataset, folder: Path, codec_folder: Path, *, split: str = "
     return _finished(store, len(shards), described, rows[0]["task"]).store
 
 
-def rewritten(store: Store, folder: Path, change) -> Store:
-    """A copy of a token dataset whose shards' rows and description went through `change(rows, description)`."""
+def rewritten(store: Store, folder: Path, change: Callable[[list[dict], dict], None]) -> Store:
+    """A copy of a token dataset whose manifest rows and description went through `change(rows, description)`."""
     dataset, copy = open_dataset(store), open_store(str(folder))
     rows, description = dataset.manifest.to_pylist(), dict(dataset.description)
     change(rows, description)
     shards = dataset.shards()
-    from infra.dataset import ShardRows
-
     for shard in shards.itertuples():
         examples = [row for row in rows if row["shard"] == shard.shard]
         data = store.get(shard.shard)
-        commit_shard(copy, shard.shard, data, ShardRows(shard.shard, shard.shard_sha256, len(data), examples, []))
-    return _finished(
-        copy, len(shards), {name: description[name] for name in description if name != "id"}, rows[0]["task"]
-    ).store
+        sha256 = hashlib.sha256(data).hexdigest()
+        commit_shard(copy, shard.shard, data, ShardRows(shard.shard, sha256, len(data), examples, []))
+    return _finished(copy, len(shards), description, rows[0]["task"]).store
 
 
 def _finished(store: Store, num_shards: int, described: dict, name: str) -> Dataset:
