@@ -22,6 +22,8 @@ FORMAT ?=
 SEED ?=
 CONFIG ?=
 ARGS ?=
+# Threads that spin while they wait made a training step 11 x slower where other programs use the cores too.
+export OMP_WAIT_POLICY ?= PASSIVE
 option = $(if $($(1)),--$(2) '$($(1))')
 # On a cluster whose dashboard RAY_ADDRESS names (http://...), the same command runs as a submitted Ray job.
 job = $(if $(filter http%,$(RAY_ADDRESS)),.venv/bin/ray job submit --address $(RAY_ADDRESS) --working-dir . -- python,$(PY))

@@ -7,7 +7,7 @@ forward pass, and dropped, as in Liger Kernel's fused linear cross-entropy (Hsu 
 nothing is computed twice.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +18,8 @@ from lm.layout import IGNORED
 MAX_LOGITS = 2**24  # made at once
 
 
-@dataclass(frozen=True)
-class HeadLosses:
-    """What K heads lose on N positions; 0 where the label is IGNORED."""
+class HeadLosses(NamedTuple):
+    """What K heads lose on N positions; 0 where the label is IGNORED. A tuple: ZeRO-3 sees no tensors in other classes."""
 
     total: Tensor  # scalar to train on: the sum over all labels, smoothed
     nll_NK: Tensor  # -log p(label), without smoothing and gradient

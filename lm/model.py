@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -59,9 +60,11 @@ class Batch:
         return Batch(*(part.to(device) for part in vars(self).values()))
 
 
-@dataclass(frozen=True)
-class Losses:
-    """Of a batch. The sums are for each clip, stream (0 acoustic, 1 semantic) and layer, without gradient."""
+class Losses(NamedTuple):
+    """Of a batch. The sums are for each clip, stream (0 acoustic, 1 semantic) and layer, without gradient.
+
+    A tuple: ZeRO-3 sees no tensors in other classes.
+    """
 
     total: Tensor  # scalar to train on: the sum over all targets, smoothed
     nll_BSK: Tensor

@@ -1,6 +1,7 @@
 """What tests of several folders share: a real S3 server and a fresh bucket on it."""
 
 import contextlib
+import os
 import subprocess
 import sys
 import uuid
@@ -10,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from infra import s3_server
+
+# As many processes as cores run tests: threads of their own would wait for each other. Read when torch is imported, later.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -123,7 +123,7 @@ class CodecTrainee:
             for buffer, before in buffers:
                 buffer.copy_(before)
             return {name: value for name, value in result.items() if math.isfinite(value)} | {"skipped": 1.0}
-        self.average.update()
+        self.average.update(step)
         return result | {"skipped": 0.0, "learning_rate_share": share} | self._update_codebooks(sums.statistics, step)
 
     def state(self) -> Iterator[tuple[str, dict[str, Tensor]]]:

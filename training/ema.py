@@ -13,15 +13,25 @@ from training.engine import Engine
 
 
 class WeightAverage:
-    """`update` after each step that counts; `swapped` lends the average to the engine."""
+    """`update` after each step that counts; `swapped` lends the average to the engine.
+
+    Early on the average is over the last tenth of the steps or so, whatever `decay` says: else what is published after a short
+    run would be the random weights it began with.
+    """
 
     def __init__(self, engine: Engine, decay: float):
         self.engine, self.decay = engine, decay
         self.averages = [master.detach().clone() for master in engine.masters()]
 
     @torch.no_grad()
-    def update(self) -> None:
-        torch._foreach_lerp_(self.averages, [master.detach() for master in self.engine.masters()], 1 - self.decay)
+    def update(self, step: int) -> None:
+        """Take in the weights after optimizer step `step`, counted from 1."""
+        masters = [master.detach() for master in self.engine.masters()]
+        torch._foreach_lerp_(self.averages, masters, 1 - self.decay_at(step))
+
+    def decay_at(self, step: int) -> float:
+        """The decay, or less at the beginning."""
+        return min(self.decay, (1 + step) / (10 + step))
 
     @contextlib.contextmanager
     @torch.no_grad()

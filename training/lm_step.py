@@ -9,6 +9,7 @@ Shapes: B clips, S streams, K layers.
 import math
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ from training.engine import make_engine
 from training.lm_batches import encoded, row_lengths
 from training.lm_config import LMTraining
 from training.peak_flops import peak_flops_per_s
-from training.token_scores import TokenScores
+from training.token_scores import TokenScores, sum_over_ranks
 
 
 class Learner(nn.Module):
@@ -35,10 +36,18 @@ class Learner(nn.Module):
         self.lm = lm
 
     def forward(self, batch: Batch, label_smoothing: float) -> tuple[Tensor, Tensor, int, int]:
-        """The sum to train on, (3, B, S, K) sums of nll, correct and targets, positions and padded ones of the rows."""
+        """The sum to train on, (3, B, S, K) sums of nll, correct and targets, padding and all positions of the rows."""
         losses = self.lm(batch, label_smoothing)
         sums_3BSK = torch.stack([losses.nll_BSK, losses.correct_BSK, losses.num_targets_BSK])
-        return losses.total, sums_3BSK, losses.num_positions, losses.num_padding
+        return losses.total, sums_3BSK, losses.num_padding, losses.num_positions
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What the micro-batches of a step add up to, on this rank."""
+
+    scores: TokenScores
+    counts: Tensor  # (3,): what is trained on, padding, positions
 
 
 class LMTrainee:
@@ -61,31 +70,22 @@ class LMTrainee:
         """
         began_s = time.perf_counter()
         inputs = [self._input(batch) for batch in batches]
-        num_targets = float(_over_ranks(sum(_num_targets(one, self.lm) for one in inputs), self.device))
-        scores = TokenScores(self.lm.config.tasks, self.lm.config.tokens.num_layers, self.device)
-        smoothed, positions = torch.zeros(2, dtype=torch.float64, device=self.device), 0
-        for index, one in enumerate(inputs):
-            total, sums_3BSK, num_positions, num_padding = self.engine(one, self.config.label_smoothing)
-            weight = len(inputs) * world_size() / num_targets  # the engine takes means over micro-batches and ranks
-            self.engine.backward(total * weight, is_last=index == len(inputs) - 1)
-            scores.add(one.task_B, sums_3BSK)
-            smoothed[0] += total.detach().double()
-            smoothed[1] += num_padding
-            positions += num_positions
-        scores = scores.over_ranks()
-        objective, num_padding = _over_ranks(smoothed, self.device).tolist()
+        num_targets = float(sum_over_ranks(sum(self._num_targets(one) for one in inputs)))
+        found = self._gradients(inputs, num_targets)
+        scores = found.scores.over_ranks()
         assert scores.num_targets == num_targets, (scores.num_targets, num_targets)
-        metrics = scores.metrics() | {"objective": objective / num_targets, **self._gradient_norm()}
+        objective, num_padding, num_positions = sum_over_ranks(found.counts).tolist()
+        norm = float(mean_over_ranks(self.engine.gradient_norm()))
+        metrics = scores.metrics() | {"objective": objective / num_targets, "gradient_norm": norm}
         share = self.config.training.schedule.factor(step)
         held = not all(math.isfinite(value) for value in metrics.values())
         self.engine.step(share, held=held)
         if held:
             return {name: value for name, value in metrics.items() if math.isfinite(value)} | {"skipped": 1.0}
         if self.average:
-            self.average.update()
-        padding = {"padding_share": num_padding / float(_over_ranks(positions, self.device))}
-        speed = self._speed(inputs, num_targets, began_s)
-        return metrics | {"skipped": 0.0, "learning_rate_share": share} | padding | speed
+            self.average.update(step)
+        metrics |= {"skipped": 0.0, "learning_rate_share": share, "padding_share": num_padding / num_positions}
+        return metrics | self._speed(inputs, num_targets, time.perf_counter() - began_s)
 
     def state(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """File names and tensors for any number of ranks, to be loaded by `load`; the tensors on rank 0 only."""
@@ -118,30 +118,31 @@ class LMTrainee:
     def _input(self, batch: TokenBatch) -> Batch:
         return encoded(self.lm.config, self.encoders, batch, device=self.device, dropout=self.config.condition_dropout)
 
-    def _gradient_norm(self) -> dict[str, float]:
-        return {"gradient_norm": float(mean_over_ranks(self.engine.gradient_norm()))}
+    def _num_targets(self, batch: Batch) -> Tensor:
+        """Tokens with a label."""
+        tokens = self.lm.config.tokens
+        return batch.num_frames_B.sum() * (tokens.num_acoustic + tokens.num_semantic) + batch.free_B.sum()
 
-    def _speed(self, inputs: list[Batch], num_targets: float, began_s: float) -> dict[str, float]:
+    def _gradients(self, inputs: list[Batch], num_targets: float) -> "Sums":
+        """Those of all micro-batches; each counts by its share of all targets."""
+        scores = TokenScores(self.lm.config.tasks, self.lm.config.tokens.num_layers, self.device)
+        counts_3 = torch.zeros(3, dtype=torch.float64, device=self.device)
+        weight = len(inputs) * world_size() / num_targets  # the engine takes means over micro-batches and ranks
+        for index, one in enumerate(inputs):
+            total, sums_3BSK, num_padding, num_positions = self.engine(one, self.config.label_smoothing)
+            self.engine.backward(total * weight, is_last=index == len(inputs) - 1)
+            scores.add(one.task_B, sums_3BSK)
+            counts_3 += torch.cat([total.detach().double()[None], counts_3.new_tensor([num_padding, num_positions])])
+        return Sums(scores, counts_3)
+
+    def _speed(self, inputs: list[Batch], num_targets: float, seconds: float) -> dict[str, float]:
         """Target tokens a second of all ranks, and of a device's peak the share that was of use, the mean over ranks."""
-        seconds = time.perf_counter() - began_s
         num_layers, num_slots = self.lm.config.tokens.num_layers, 0
         lengths: list[int] = []
         for one in inputs:
             lengths += row_lengths(one, num_layers).tolist()
             num_slots += int((2 * one.num_frames_B + max(num_layers - 1, 1)).sum())
         flops = training_flops(self.lm.config, lengths, num_slots)
-        speed = torch.tensor([seconds, flops], dtype=torch.float64, device=self.device)
-        seconds, flops = mean_over_ranks(speed).tolist()
+        seconds, flops = mean_over_ranks(torch.tensor([seconds, flops], dtype=torch.float64, device=self.device)).tolist()
         used = {"mfu": mfu(flops, seconds, self._peak_flops_per_s)} if self._peak_flops_per_s else {}
         return {"tokens_per_s": num_targets / seconds} | used
-
-
-def _num_targets(batch: Batch, lm: UnifiedLM) -> int:
-    """Tokens with a label."""
-    tokens = lm.config.tokens
-    return int(batch.num_frames_B.sum()) * (tokens.num_acoustic + tokens.num_semantic) + int(batch.free_B.sum())
-
-
-def _over_ranks(value: Tensor | float, device: torch.device) -> Tensor:
-    """The sum over ranks, float64. Collective."""
-    return mean_over_ranks(torch.as_tensor(value, dtype=torch.float64, device=device)) * world_size()

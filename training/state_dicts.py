@@ -6,17 +6,13 @@ All functions are collective.
 """
 
 from collections.abc import Mapping
+from types import ModuleType
 
 import torch
-from deepspeed.utils import (
-    safe_get_full_fp32_param,
-    safe_get_full_optimizer_state,
-    safe_set_full_fp32_param,
-    safe_set_full_optimizer_state,
-)
 from torch import Tensor
+from torch.nn import functional
 
-from training.collective import rank
+from training.collective import rank, world_size
 from training.engine import MOMENTS, Engine
 
 
@@ -25,7 +21,7 @@ def weights(engine: Engine, *, everywhere: bool = False) -> dict[str, Tensor]:
     kept = everywhere or rank() == 0
     found = {}
     for name, weight in engine.module.named_parameters():
-        full = weight if engine.stage == 0 else safe_get_full_fp32_param(weight)
+        full = weight if engine.stage == 0 else _deepspeed().safe_get_full_fp32_param(weight)
         if kept:
             found[name] = _copy(full)
     return found | ({name: _copy(buffer) for name, buffer in engine.module.named_buffers()} if kept else {})
@@ -36,7 +32,11 @@ def optimiser(engine: Engine) -> dict[str, Tensor]:
     found = {}
     for name, weight in engine.module.named_parameters():
         for moment in MOMENTS:
-            full = engine.adam.state[weight][moment] if engine.stage == 0 else safe_get_full_optimizer_state(weight, moment)
+            full = (
+                engine.adam.state[weight][moment]
+                if engine.stage == 0
+                else _deepspeed().safe_get_full_optimizer_state(weight, moment)
+            )
             if rank() == 0:
                 found[f"{name}.{moment}"] = _copy(full)
         if rank() == 0:
@@ -50,10 +50,7 @@ def load_weights(engine: Engine, tensors: Mapping[str, Tensor], where: str = "th
     _check(tensors, {name: _shape(weight) for name, weight in (parameters | buffers).items()}, where)
     with torch.no_grad():
         for name, weight in parameters.items():
-            if engine.stage == 0:
-                weight.copy_(tensors[name])
-            else:
-                safe_set_full_fp32_param(weight, tensors[name].to(engine.device, torch.float32))
+            _set_master(engine, weight, tensors[name].to(engine.device, torch.float32))
         for name, buffer in buffers.items():
             assert buffer.dtype == tensors[name].dtype, (name, buffer.dtype, tensors[name].dtype)
             buffer.copy_(tensors[name])
@@ -69,11 +66,7 @@ def load_optimiser(engine: Engine, tensors: Mapping[str, Tensor], where: str = "
     with torch.no_grad():
         for name, weight in parameters.items():
             for moment in MOMENTS:
-                full = tensors[f"{name}.{moment}"].to(engine.device)
-                if engine.stage == 0:
-                    engine.adam.state[weight][moment].copy_(full)
-                else:
-                    safe_set_full_optimizer_state(weight, full, moment)
+                _set_moment(engine, weight, moment, tensors[f"{name}.{moment}"].to(engine.device, torch.float32))
             if engine.stage == 0:
                 engine.adam.state[weight]["step"].copy_(steps[name])
         for master in engine.masters() if engine.stage else []:  # one step for all: that of the weights that had gradients
@@ -88,6 +81,37 @@ def _check(tensors: Mapping[str, Tensor], shapes: dict[str, torch.Size], where: 
     for name, shape in shapes.items():
         if tensors[name].shape != shape:
             raise ValueError(f"{where}: {name} is {tuple(tensors[name].shape)}, this configuration has {tuple(shape)}")
+
+
+def _deepspeed() -> ModuleType:
+    import deepspeed.utils  # here, because it takes seconds, and the engine tells it first which device to use
+
+    return deepspeed.utils
+
+
+def _set_master(engine: Engine, weight: Tensor, full: Tensor) -> None:
+    if engine.stage == 0:
+        weight.copy_(full)
+    elif engine.stage < 3:
+        _deepspeed().safe_set_full_fp32_param(weight, full)
+    else:
+        _deepspeed().safe_set_local_fp32_param(weight, _part(weight, full))
+
+
+def _set_moment(engine: Engine, weight: Tensor, moment: str, full: Tensor) -> None:
+    if engine.stage == 0:
+        engine.adam.state[weight][moment].copy_(full)
+    elif engine.stage < 3:
+        _deepspeed().safe_set_full_optimizer_state(weight, full, moment)
+    else:
+        _deepspeed().safe_set_local_optimizer_state(weight, _part(weight, full), moment)
+
+
+def _part(weight: Tensor, full: Tensor) -> Tensor:
+    """This rank's part at stage 3. DeepSpeed's own setter fails where the ranks do not divide the number of elements."""
+    size = weight.ds_tensor.numel()
+    padded = functional.pad(full.flatten(), (0, size * world_size() - full.numel()))
+    return padded[rank() * size : (rank() + 1) * size]
 
 
 def _shape(tensor: Tensor) -> torch.Size:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch import distributed as dist
 
-from training.collective import mean_over_ranks, world_size
+from training.collective import world_size
 
 STREAMS = ("acoustic", "semantic")
 
@@ -27,7 +28,7 @@ class TokenScores:
     def over_ranks(self) -> "TokenScores":
         """Those of all ranks together. Collective."""
         joined = TokenScores(self.tasks, self.sums_3NSK.shape[-1])
-        joined.sums_3NSK = (mean_over_ranks(self.sums_3NSK) * world_size()).cpu()
+        joined.sums_3NSK = sum_over_ranks(self.sums_3NSK).cpu()
         return joined
 
     @property
@@ -70,3 +71,11 @@ class TokenScores:
 
     def _of(self, task: str | None) -> Tensor:
         return self.sums_3NSK.sum(1) if task is None else self.sums_3NSK[:, self.tasks.index(task)]
+
+
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """The element-wise sum in float64, the same bits on all ranks. Collective."""
+    total = values.detach().double().clone()
+    if world_size() > 1:
+        dist.all_reduce(total)
+    return total

@@ -9,9 +9,13 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from codec.discriminators.judgement import Judgement, silenced
-from codec.discriminators.multi_band import BandDiscriminator
+from codec.discriminators.multi_band import BandDiscriminator, band_sizes
 from codec.discriminators.multi_period import PeriodDiscriminator
 from codec.discriminators.multi_resolution import ResolutionDiscriminator
+
+# Of a band, which is halved three times. (From one bin, the CPU's bf16 gradient of a strided convolution comes out wrong:
+# oneDNN leaves what belongs to padding alone unset.)
+FEWEST_BINS = 5
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,11 @@ class DiscriminatorConfig:
         edges = self.band_edges
         if (edges[0], edges[-1]) != (0, 1) or any(low >= high for low, high in pairwise(edges)):
             raise ValueError(f"discriminators: band_edges are {edges}: want them to rise from 0 to 1")
+        for window in self.band_windows:
+            if min(band_sizes(window, edges)) < FEWEST_BINS:
+                raise ValueError(
+                    f"discriminators: a window of {window} has bands of fewer than {FEWEST_BINS} bins; give longer windows"
+                )
         if min(self.periods, default=1) < 1 or min(*self.period_widths, self.spectral_width) < 1:
             raise ValueError("discriminators: periods and widths must be at least 1")
 

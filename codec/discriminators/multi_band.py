@@ -19,9 +19,7 @@ class BandDiscriminator(nn.Module):
     def __init__(self, window_samples: int, width: int, edges: tuple[float, ...]):
         super().__init__()
         self.window_samples = window_samples
-        num_bins = window_samples // 2 + 1
-        bins = [round(edge * num_bins) for edge in edges]
-        self.sizes = [end - start for start, end in pairwise(bins)]
+        self.sizes = band_sizes(window_samples, edges)
         self.bands = nn.ModuleList([_band(width) for _ in self.sizes])
         self.last = Convolution(width, 1, (3, 3))
 
@@ -35,6 +33,12 @@ class BandDiscriminator(nn.Module):
             ends.append(hidden[-1])
         logits_B1FW, num_frames_B = self.last(torch.cat(ends, dim=-1), num_frames_B)
         return Judgement(logits_B1FW[:, 0], features, num_frames_B)
+
+
+def band_sizes(window_samples: int, edges: tuple[float, ...]) -> list[int]:
+    """Bins of each band."""
+    bins = [round(edge * (window_samples // 2 + 1)) for edge in edges]
+    return [end - start for start, end in pairwise(bins)]
 
 
 def _band(width: int) -> Stack:

@@ -11,7 +11,7 @@ TASKS = {  # examples and configuration; of ss some have three voices, of tta so
     "sr": (8, {"duration_s": 1.0}),
     "tse": (4, {"duration_s": 1.0}),
     "ss": (4, {"duration_s": 1.0}),
-    "lass": (4, {"duration_s": 1.4}),
+    "lass": (4, {"duration_s": 1.4, "noise_probability": 0.0}),
     "tta": (4, {}),
 }
 

@@ -22,7 +22,7 @@ from training.config import CodecTraining, EngineConfig, ScheduleConfig, Trainin
 from training.keys import key
 
 BATCH, MICRO_BATCH, NUM_SAMPLES = 4, 1, 2560
-DISCRIMINATORS = DiscriminatorConfig((2,), (4, 8), (64,), (64,), spectral_width=4)
+DISCRIMINATORS = DiscriminatorConfig((2,), (4, 8), (128,), (128,), spectral_width=4)
 FIXED = replace(
     samples.FIXED,
     quantiser=replace(samples.FIXED.quantiser, num_acoustic=2, codebook_size=8),

@@ -105,8 +105,11 @@ def continued(stage: int, files: dict[str, dict[str, Tensor]], step: int) -> Cod
     return one
 
 
-def state_continued(stage: int, every_files: list[dict[str, dict[str, Tensor]]]) -> dict[str, dict[str, Tensor]]:
-    return gan.state(continued(stage, every_files[stage], 3))
+def loaded(stage: int, every_files: list[dict[str, dict[str, Tensor]]]) -> dict[str, dict[str, Tensor]]:
+    """What a fresh trainee has once it has loaded the checkpoint of another stage."""
+    one = gan.trainee(gan.training(stage), DROPPING)
+    one.load(every_files[stage - 1])
+    return gan.state(one)
 
 
 def every_stage(

@@ -81,7 +81,7 @@ def _clip(name: str, seed: int) -> dict[str, Tensor | str | None]:
 
 
 def training(stage: int = 0, micro_batch_size: int = 2, **changes) -> LMTraining:
-    engine = EngineConfig(learning_rate=1e-3, zero_stage=stage, persistence_threshold=50, clip_norm=0.5)
+    engine = EngineConfig(learning_rate=3e-4, zero_stage=stage, persistence_threshold=50, clip_norm=0.5)
     general = TrainingConfig(
         batch_size=len(TASKS),
         micro_batch_size=micro_batch_size,

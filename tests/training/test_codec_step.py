@@ -129,11 +129,12 @@ def test_a_resumed_training_has_the_bits_of_an_undisturbed_one(resumed, stage):
 
 
 @pytest.mark.slow
-def test_another_number_of_ranks_loads_the_state_of_any_stage(resumed, tmp_path):
+def test_one_rank_loads_the_bits_that_two_ranks_saved_at_another_stage(resumed, tmp_path):
     saved = [files for _, _, files in resumed]
+    found = run_ranks(gan_scenarios.every_stage, 1, tmp_path, [gan_scenarios.loaded], (0, 1, 2, 3), saved)[0]["loaded"]
     for stage in range(4):
-        assert_close(saved[stage]["generator"], saved[0]["generator"])
-    run_ranks(gan_scenarios.every_stage, 1, tmp_path, [gan_scenarios.state_continued], (0, 1, 2, 3), saved)
+        for file in saved[stage - 1]:
+            assert_same(saved[stage - 1][file], found[stage][file])
 
 
 @pytest.mark.slow
@@ -153,7 +154,7 @@ def test_the_other_designs_train_at_every_stage(design, tmp_path):
     for stage in range(4):
         assert all(result["skipped"] == 0 for result in first[stage].results)
         assert_same(first[stage].buffers, second[stage].buffers)
-        assert_close(first[stage].files["generator"], first[0].files["generator"])
+        assert_close(first[stage].files["generator"], first[0].files["generator"], 1e-5)
 
 
 def test_half_of_the_clips_use_all_layers_and_the_others_any_number_alike():
@@ -183,8 +184,8 @@ def assert_same(one, other):
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
 
 
-def assert_close(found, expected):
+def assert_close(found, expected, tolerance=TOLERANCE):
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
         deviation = (found[name].double() - tensor.double()).abs().max()
-        assert deviation <= TOLERANCE, f"{name}: {deviation}"
+        assert deviation <= tolerance, f"{name}: {deviation}"

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from training import state_dicts
 from training.ema import WeightAverage
 
 pytestmark = pytest.mark.slow
-DECAY = 0.7
+DECAY = 0.9
 
 
 def averaged(stage):
@@ -17,7 +19,7 @@ def averaged(stage):
     found = [state_dicts.weights(engine)]
     for step in range(1, 4):
         mlp.train(engine, range(step, step + 1))
-        average.update()
+        average.update(step)
         found.append(state_dicts.weights(engine))
     with average.swapped():
         lent = state_dicts.weights(engine)
@@ -38,10 +40,22 @@ def test_the_average_is_that_of_the_weights_after_each_step(two_ranks, stage):
     found, lent, _ = two_ranks[stage]
     for name in ("layers.0.weight", "layers.0.bias", "layers.2.weight", "layers.2.bias"):
         expected = found[0][name]
-        for weights in found[1:]:
-            expected = DECAY * expected + (1 - DECAY) * weights[name]
+        for step, weights in enumerate(found[1:], start=1):
+            decay = (1 + step) / (10 + step)  # below DECAY so early
+            expected = decay * expected + (1 - decay) * weights[name]
         torch.testing.assert_close(lent[name], expected)
         assert not torch.equal(lent[name], found[-1][name])
+
+
+def test_a_short_run_is_not_averaged_with_its_random_start_and_a_long_one_by_the_decay_asked_for():
+    average = WeightAverage(no_weights(), DECAY)
+    assert [average.decay_at(step) for step in (1, 2)] == [2 / 11, 3 / 12]
+    assert average.decay_at(10_000) == DECAY
+
+
+def no_weights():
+    """An engine without weights: the decay alone is asked for."""
+    return SimpleNamespace(masters=list)
 
 
 @pytest.mark.parametrize("stage", mlp.STAGES)

@@ -37,6 +37,7 @@ def test_the_full_set_has_the_size_of_the_published_ones():
         ({"band_windows": (30,)}, "multiples of 4"),
         ({"band_edges": (0.0, 0.5, 0.5, 1.0)}, "rise from 0 to 1"),
         ({"band_edges": (0.1, 1.0)}, "rise from 0 to 1"),
+        ({"band_windows": (64,)}, "fewer than 5 bins"),
         ({"periods": (0,)}, "at least 1"),
     ],
 )

@@ -1,0 +1,121 @@
+"""What training runs of any model have in common: their folder, when they are finished, their command line.
+
+<out>/
+    run.json             the resolved configuration, can be given back with --config
+    metrics.jsonl        a line a step
+    tensorboard/         curves
+    checkpoints/         the last ones and the best; the same command goes on from there
+    quarantine-0.jsonl   clips that could not serve, of each rank
+    model/               config.json, model.safetensors: averaged weights, when the budget is used up
+    finished.json        after how much training
+    report.json          held-out clips, judged
+"""
+
+import difflib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from infra.command_line import Choice, parse
+from infra.config import to_json
+from infra.progress import Pace
+from infra.shards import encode_json
+from infra.storage import FolderStore, open_store
+from training.budget import LoopConfig, State
+from training.checkpoints import REMEDY, Checkpoints, KeepConfig, Origin, difference
+from training.launch import Resources, Stopped, Worker, is_under_torchrun, launch
+
+RUN, FINISHED, MODEL, REPORT, CHECKPOINTS = "run.json", "finished.json", "model", "report.json", "checkpoints"
+
+
+class Model(Protocol):
+    def save_pretrained(self, folder: Path) -> None: ...
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run, on this machine, and what its contents come from."""
+
+    path: str
+    origin: Origin
+
+    def checkpoints(self, place: str, keep: KeepConfig) -> Checkpoints:
+        """In the folder, or at another place if one is given."""
+        return Checkpoints(open_store(place or f"{self.path}/{CHECKPOINTS}"), self.origin, keep)
+
+    def begin(self, name: str, config: Any) -> None:
+        """Say what is going to be made."""
+        FolderStore(self.path).put(RUN, encode_json({"task": name, "config": to_json(config)}))
+        print(f"{self.path}: tensorboard --logdir {self.path}/tensorboard")
+
+    def is_finished(self, budget: LoopConfig) -> bool:
+        """Whether the budget was used up before, and the model is there. ValueError for a model of another configuration."""
+        place = FolderStore(self.path)
+        if not (place.exists(FINISHED) and place.exists(f"{MODEL}/config.json")):
+            return False
+        found = json.loads(place.get(FINISHED))
+        changed = difference(found["config"], self.origin.config)
+        if changed:
+            raise ValueError(f"{self.path}: holds a model of another configuration: {changed}; {REMEDY}")
+        return State(found["step"], found["seconds"]).is_finished(budget)
+
+    def has_report(self) -> bool:
+        return FolderStore(self.path).exists(REPORT)
+
+    def publish(self, model: Model, state: State) -> None:
+        """The model, then the mark that it is there; a report of an earlier one goes."""
+        place = FolderStore(self.path)
+        place.delete(REPORT)
+        model.save_pretrained(Path(self.path, MODEL))
+        place.put(FINISHED, encode_json({"step": state.step, "seconds": state.seconds, "config": self.origin.config}))
+
+
+def train_once(run: RunFolder, train: Callable[[Worker], State], *, budget: LoopConfig, resources: Resources) -> None:
+    """Train to the end of the budget, unless that was done before. `train` is pickled for Ray. Stopped after a signal."""
+    if run.is_finished(budget):
+        print(f"{run.path}: trained before; give more --steps or --minutes to go on")
+        return
+    state = launch(_on_rank, train, resources)
+    if not state.is_finished(budget):
+        raise Stopped(f"stopped at step {state.step}, which is saved; the same command goes on")
+
+
+def _on_rank(train: Callable[[Worker], State], worker: Worker) -> State:
+    return train(worker)
+
+
+def num_ranks(resources: Resources) -> int:
+    return int(os.environ["WORLD_SIZE"]) if is_under_torchrun() else max(1, resources.workers)
+
+
+def is_first() -> bool:
+    """Under torchrun every rank runs the program; one of them speaks."""
+    return not is_under_torchrun() or os.environ["RANK"] == "0"
+
+
+def split(places: str) -> tuple[str, ...]:
+    """Places, separated by commas."""
+    return tuple(place for place in places.split(",") if place)
+
+
+def pace(budget: LoopConfig, batch_size: int, loss: str) -> Pace:
+    return Pace(budget.steps, None if budget.minutes is None else 60 * budget.minutes, batch_size, loss=loss)
+
+
+def chosen(presets: dict[str, Any], argv: list[str], *, default: str, prog: str) -> tuple[str, Any]:
+    """`[PRESET] --option value ...` or `--config run.json` to the preset's name and its configuration.
+
+    `--seed` is short for `--training.seed`. ValueError with the nearest name for an unknown preset.
+    """
+    if "--config" not in argv and not (argv and argv[0] in ("-h", "--help")):
+        if not argv or argv[0].startswith("-"):
+            argv = [default, *argv]
+        elif argv[0] not in presets:
+            near = difflib.get_close_matches(argv[0], presets, n=1)
+            there = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(presets)}"
+            raise ValueError(f"no preset {argv[0]!r}: {there}")
+    argv = ["--training." + word[2:] if word.split("=")[0] == "--seed" else word for word in argv]
+    return parse({name: Choice(name, type(config), config) for name, config in presets.items()}, argv, prog=prog)

@@ -1,0 +1,115 @@
+import functools
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from infra.config import to_json
+from pipelines.train_run import REPORT, RunFolder, chosen, is_first, num_ranks, pace, split, train_once
+from training.budget import LoopConfig, State
+from training.checkpoints import KeepConfig, Origin
+from training.config import TrainingConfig
+from training.launch import Resources, Stopped, Worker
+
+
+class Weights:
+    def save_pretrained(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+
+
+@dataclass(frozen=True)
+class Config:
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    steps: int = 10
+
+
+@pytest.fixture
+def run(tmp_path) -> RunFolder:
+    return RunFolder(str(tmp_path / "run"), Origin({"width": 8}, {}))
+
+
+def test_a_run_is_finished_when_its_model_is_there_and_its_budget_used_up(run):
+    assert not run.is_finished(LoopConfig(steps=5))
+    run.publish(Weights(), State(step=5, seconds=60.0))
+    assert run.is_finished(LoopConfig(steps=5)) and not run.is_finished(LoopConfig(steps=6))
+    assert run.is_finished(LoopConfig(steps=6, minutes=1.0))
+
+
+def test_a_folder_with_a_model_of_another_configuration_is_refused(run):
+    run.publish(Weights(), State(step=5))
+    other = RunFolder(run.path, Origin({"width": 16}, {}))
+    with pytest.raises(
+        ValueError, match=r"of another configuration: width was 8 and is now 16; .* another --out"
+    ):
+        other.is_finished(LoopConfig())
+
+
+def test_a_new_model_has_no_old_report(run):
+    run.publish(Weights(), State())
+    (Path(run.path) / REPORT).write_text("{}")
+    assert run.has_report()
+    (Path(run.path) / "model/config.json").unlink()
+    (Path(run.path) / "model").rmdir()
+    run.publish(Weights(), State())
+    assert not run.has_report()
+
+
+def test_the_configuration_is_saved_before_anything_is_made(run, capsys):
+    run.begin("tiny", Config())
+    assert json.loads((Path(run.path) / "run.json").read_text()) == {"task": "tiny", "config": to_json(Config())}
+    assert f"--logdir {run.path}/tensorboard" in capsys.readouterr().out
+
+
+def test_checkpoints_lie_in_the_folder_or_where_they_are_sent(run, tmp_path):
+    assert run.checkpoints("", KeepConfig()).store.url == f"{run.path}/checkpoints"
+    assert run.checkpoints(str(tmp_path / "far"), KeepConfig()).store.url == str(tmp_path / "far")
+
+
+def taking(steps: int, folder: str, worker: Worker) -> State:
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    (Path(folder) / "trained").write_text(str(worker.world_size))
+    return State(step=steps)
+
+
+def test_training_happens_once_and_a_stopped_run_says_that_it_can_go_on(run, capsys):
+    once = functools.partial(train_once, run, budget=LoopConfig(steps=5), resources=Resources())
+    once(functools.partial(taking, 5, run.path))
+    assert (Path(run.path) / "trained").read_text() == "1"
+    with pytest.raises(Stopped, match="stopped at step 3, which is saved; the same command goes on"):
+        once(functools.partial(taking, 3, run.path))
+    run.publish(Weights(), State(step=5))
+    (Path(run.path) / "trained").unlink()
+    once(functools.partial(taking, 5, run.path))
+    assert "trained before; give more --steps or --minutes to go on" in capsys.readouterr().out
+    assert not (Path(run.path) / "trained").exists()
+
+
+def test_the_ranks_are_those_of_ray_or_torchrun(monkeypatch):
+    assert (num_ranks(Resources()), num_ranks(Resources(workers=4)), is_first()) == (1, 4, True)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert (num_ranks(Resources()), is_first()) == (2, False)
+
+
+PRESETS = {"tiny": Config(), "small": Config(steps=20)}
+
+
+def test_a_preset_is_chosen_by_name_the_default_without(tmp_path):
+    read = functools.partial(chosen, PRESETS, default="tiny", prog="prog")
+    assert read([]) == ("tiny", PRESETS["tiny"])
+    assert read(["small"]) == ("small", PRESETS["small"])
+    assert read(["--seed", "7"])[1].training.seed == read(["small", "--seed=7"])[1].training.seed == 7
+    (tmp_path / "run.json").write_text(json.dumps({"task": "small", "config": to_json(Config(steps=30))}))
+    assert read(["--config", str(tmp_path / "run.json"), "--seed", "3"]) == ("small", Config(TrainingConfig(seed=3), 30))
+    with pytest.raises(ValueError, match="no preset 'smal': did you mean 'small'"):
+        read(["smal"])
+    with pytest.raises(ValueError, match="no preset 'xyz': there are tiny, small"):
+        read(["xyz"])
+
+
+def test_places_and_pace():
+    assert split("a,s3://b/c,") == ("a", "s3://b/c") and split("") == ()
+    found = pace(LoopConfig(steps=7, minutes=2.0), 16, "loss")
+    assert (found.steps, found.limit_s, found.clips_per_step, found.loss) == (7, 120.0, 16, "loss")

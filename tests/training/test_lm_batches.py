@@ -1,0 +1,59 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lm.model import UnifiedLM
+from tests.training.lm_ranks import SMALL, TASKS, encoders, made
+from training.lm_batches import completed, encoded, row_lengths
+
+CPU = torch.device("cpu")
+CONDITIONS = ("text", "spelling", "reference", "input")
+
+
+def lengths(batch) -> dict[str, list[int]]:
+    return {name: getattr(batch.conditions, name).lengths_B.tolist() for name in CONDITIONS}
+
+
+def test_each_task_has_what_it_needs_and_no_more():
+    given = made(TASKS, 0)
+    found = lengths(encoded(SMALL, encoders(), given, device=CPU))
+    for row, wave in enumerate(given.inputs):
+        assert found["input"][row] == (0 if wave is None else -(-len(wave) // 320))
+        assert (found["reference"][row] > 0) == (given.references[row] is not None)
+        assert found["spelling"][row] == len((given.texts[row] or "").encode())
+
+
+@pytest.mark.parametrize("tasks", [("sr", "sr"), ("tta",), ("lass", "sr")])
+def test_all_conditions_are_there_even_where_no_example_has_them(tasks):
+    batch = encoded(SMALL, encoders(), made(tasks, 0), device=CPU)
+    assert all(getattr(batch.conditions, name) is not None for name in CONDITIONS)
+    again = completed(batch.conditions, SMALL.conditions, len(tasks), CPU)
+    assert all(getattr(again, name) is getattr(batch.conditions, name) for name in CONDITIONS)
+
+
+def test_dropout_follows_the_draws_of_each_example():
+    given = made(TASKS, 0)
+    whole = lengths(encoded(SMALL, encoders(), given, device=CPU))
+    found = lengths(encoded(SMALL, encoders(), given, device=CPU, dropout=0.4))
+    for column, names in enumerate((("text", "spelling"), ("reference",), ("input",))):
+        for name in names:
+            kept = (given.draws_BC[:, column] >= 0.4).tolist()
+            assert found[name] == [count * keep for count, keep in zip(whole[name], kept)]
+    assert found != whole
+
+
+def test_a_missing_condition_and_strange_codes_are_refused():
+    given = made(("tse", "sr"), 0)
+    lost = replace(given, references=(None, None))
+    with pytest.raises(ValueError, match="clip 0: task tse: reference missing"):
+        encoded(SMALL, encoders(), lost, device=CPU)
+    strange = replace(given, acoustic_BKF=given.acoustic_BKF + 12)
+    with pytest.raises(ValueError, match="acoustic codes"):
+        encoded(SMALL, encoders(), strange, device=CPU)
+
+
+def test_row_lengths_are_those_of_the_model():
+    batch = encoded(SMALL, encoders(), made(TASKS, 0), device=CPU, dropout=0.3)
+    losses = UnifiedLM(SMALL)(batch)
+    assert losses.num_positions - losses.num_padding == int(row_lengths(batch, SMALL.tokens.num_layers).sum())
