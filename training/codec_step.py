@@ -133,7 +133,8 @@ class CodecTrainee:
             yield name, state_dicts.weights(engine)
             yield f"{name}_optimiser", state_dicts.optimiser(engine)
         with self.average.swapped():
-            yield "ema", state_dicts.weights(self.generator)
+            averaged = state_dicts.weights(self.generator)
+        yield "ema", averaged  # once the weights are back: who reads this may fail
 
     def load(self, files: Mapping[str, dict[str, Tensor]]) -> None:
         """Go on from a state; ValueError unless every weight, moment and buffer of this configuration is in it."""
