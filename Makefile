@@ -21,7 +21,9 @@ LM ?=
 HELD_OUT ?=
 INPUT ?=
 REFERENCE ?=
+BENCH ?= simulate
 TEXT ?=
+export TEXT  # read by the shell: an instruction may hold quotes
 STEPS ?=
 MINUTES ?=
 FORMAT ?=
@@ -89,7 +91,7 @@ bundle: $(READY)  ## Put a codec and a language model into one folder: CODEC=dat
 
 infer: $(READY)  ## Use a bundle: TASK=sr INPUT=noisy.wav OUT=clean.wav MODEL=data/bundle [REFERENCE=voice.wav] [TEXT="a dog barking"]
 	@$(PY) -m pipelines.infer $(TASK) $(call option,MODEL,model) $(call option,INPUT,input) $(call option,OUT,out) \
-	  $(call option,REFERENCE,reference) $(call option,TEXT,text) $(call option,SEED,seed) $(ARGS)
+	  $(call option,REFERENCE,reference) $(if $(TEXT),--text "$$TEXT") $(call option,SEED,seed) $(ARGS)
 
 doctor: $(READY)  ## Look whether this machine can train: compiler, locks, shared memory, accelerator, S3, Ray
 	@$(PY) -m pipelines.doctor $(ARGS)
@@ -109,8 +111,8 @@ prepare: $(READY)  ## Resample a corpus once to the rate of the tasks: CORPUS=..
 listen: $(READY)  ## Write a page to listen to datasets with: OUT=data
 	@$(PY) -m pipelines.listen $(call option,OUT,out) $(call option,COUNT,count) $(ARGS)
 
-bench: $(READY)  ## Measure speed; the dated results are in tests/bench/RESULTS.md
-	$(PY) -m tests.bench.simulate $(call option,CORPUS,corpus) $(ARGS)
+bench: $(READY)  ## Measure speed: BENCH=simulate|codec|quantise|loader|lm; the dated results are in tests/bench/RESULTS.md
+	$(PY) -m tests.bench.$(BENCH) $(call option,CORPUS,corpus) $(ARGS)
 
 s3-install: $(READY)
 	@$(PY) -m infra.s3_server install

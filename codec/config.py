@@ -96,6 +96,9 @@ class TeacherConfig:
     source: str = ""  # a local path or a hub id
     layers: tuple[int, ...] = ()  # hidden states that are averaged, 0 being the input of the first layer; () is all of them
     width: int = 768  # of the feature
+    # Each clip to mean 0 and variance 1; null: as the model's preprocessor_config.json says. The published codecs never do.
+    normalise: bool | None = False
+    half_precision: bool = False  # its network in float16, on GPUs
 
 
 @dataclass(frozen=True)

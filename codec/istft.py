@@ -23,7 +23,8 @@ class IstftHead(nn.Module):
         self.out = nn.Linear(width, window_samples + 2)
 
     def forward(self, x_BFD: Tensor, num_frames_B: Tensor | None = None) -> Tensor:
-        log_magnitude, phase = self.out(x_BFD).float().chunk(2, dim=-1)
+        with torch.autocast(x_BFD.device.type, enabled=False):  # 8 bits are too few for a phase, or what exp will make large
+            log_magnitude, phase = self.out(x_BFD.to(self.out.weight.dtype)).float().chunk(2, dim=-1)
         # Clipped before exp, not after: a value that overflows would give a gradient of 0 * inf.
         magnitude = log_magnitude.clamp(max=math.log(MAX_MAGNITUDE)).exp()
         spectrum_BFN = torch.complex(magnitude * phase.cos(), magnitude * phase.sin())

@@ -1,4 +1,4 @@
-"""Nearest codes, sums of what fell on each code, and k-means.
+"""Nearest codes, sums of what fell on each code, k-means, and the start of a codebook.
 
 Shapes: N vectors, C codes, D width.
 """
@@ -9,6 +9,8 @@ from torch.nn import functional
 
 SEARCH_ROWS = 4096  # vectors compared at once: bounds the memory of a search to SEARCH_ROWS x C scores
 VECTORS_PER_CODE = 64  # k-means looks at no more: further vectors cost time and move the centres hardly at all
+VECTORS_PER_CENTRE = 4  # at the least, where a codebook starts
+STREWN = 0.5  # of a vector's distance from its centre, the distance of the codes strewn there
 GRID = 2.0**28
 
 
@@ -31,6 +33,30 @@ def sums_by_code(vectors_ND: Tensor, codes_N: Tensor, num_codes: int) -> Tensor:
     """
     rounded_ND = (vectors_ND.double() * GRID).round() / GRID
     return rounded_ND.new_zeros(num_codes, vectors_ND.shape[-1]).index_add_(0, codes_N, rounded_ND)
+
+
+def codebook_start(vectors_ND: Tensor, num_codes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The codes (C, D) that a layer starts from, and how many vectors each has (C,): k-means, if there are vectors enough.
+
+    With a centre for each vector the layer would know them by heart, and those after it would start from residuals of
+    nothing but rounding. So from few vectors there are fewer centres, and the other codes are strewn around them, as far
+    as vectors lie and in directions in which vectors lie, but not where they lie.
+    """
+    num_centres = min(num_codes, max(1, len(vectors_ND) // VECTORS_PER_CENTRE))
+    centres_CD, counts_C = kmeans(vectors_ND, num_centres, generator)
+    if num_centres == num_codes:
+        return centres_CD, counts_C
+    vectors_ND = vectors_ND.detach().float()
+    codes_CD = torch.cat([centres_CD, _strewn(vectors_ND, centres_CD, num_codes - num_centres, generator)])
+    return codes_CD, nearest(vectors_ND, codes_CD).bincount(minlength=num_codes).float()
+
+
+def _strewn(vectors_ND: Tensor, centres_CD: Tensor, num_codes: int, generator: torch.Generator) -> Tensor:
+    """Codes (C, D): the centre of a drawn vector, and from there in the direction of another drawn vector from its own."""
+    near_ND = functional.embedding(nearest(vectors_ND, centres_CD), centres_CD)
+    errors_ND = vectors_ND - near_ND
+    at_C, like_C = torch.randint(len(vectors_ND), (2, num_codes), generator=generator).to(vectors_ND.device)
+    return near_ND[at_C] + STREWN * errors_ND[at_C].norm(dim=-1, keepdim=True) * functional.normalize(errors_ND[like_C], dim=-1)
 
 
 def kmeans(vectors_ND: Tensor, num_codes: int, generator: torch.Generator, num_iterations: int = 50) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from codec.kmeans import kmeans, nearest, sums_by_code
+from codec.kmeans import codebook_start, nearest, sums_by_code
 
 SMOOTHING = 1e-5  # of the counts (Laplace), as in the published family
 CANDIDATES_PER_CLIP = 4  # frames of each clip that dead codes may restart from
@@ -86,7 +86,7 @@ class ResidualQuantiser(nn.Module):
         return self.codebooks.shape[1]
 
     def forward(self, latent_BDF: Tensor, num_frames_B: Tensor | None = None, num_layers_B: Tensor | None = None) -> Quantised:
-        """Quantise frames inside each clip (all, if None) with the first `num_layers_B` layers (1..K; all, if None).
+        """Quantise frames inside each clip (all, if None) with the first `num_layers_B` layers (all, if None or more).
 
         Gradients pass straight through to `latent_BDF`. The commitment is the squared distance of the latent from what each
         used layer has reached: first the mean of each clip (over its frames, its layers and D), then of those. So the mean over
@@ -110,16 +110,21 @@ class ResidualQuantiser(nn.Module):
             error_B = error_B + (residual_BFD.square() * active_BF1).sum((1, 2))
             sum_BFD = sum_BFD + embedding_BFD * active_BF1
             codes.append(code_BF * active_BF1[..., 0])
-        commitment = (error_B / (frames_B.clamp(min=1) * layers_B * width)).mean()
+        used_B = frames_B.clamp(min=1) * layers_B.clamp(max=self.num_layers)
+        commitment = (error_B / (used_B * width)).mean()
         quantised_BDF = (sum_BFD + straight_BFD).transpose(1, 2).to(latent_BDF.dtype)
         parts = [torch.stack(part) for part in zip(*statistics)]
         return Quantised(quantised_BDF, torch.stack(codes, 1), commitment, Statistics(*parts) if parts else None)
 
     def _statistics(self, residual_BFD: Tensor, code_BF: Tensor, active_BF: Tensor, frames_B: Tensor) -> tuple[Tensor, ...]:
-        """Counts, sums and candidates of one layer. Candidates are spread evenly over every clip, layer used or not."""
-        codes_N = code_BF[active_BF]
-        counts_C = codes_N.bincount(minlength=self.codebook_size).double()
-        sums_CD = sums_by_code(residual_BFD[active_BF], codes_N, self.codebook_size)
+        """Counts, sums and candidates of one layer. Candidates are spread evenly over every clip, layer used or not.
+
+        What is not active counts as 0: to pick what is would make a GPU wait for the CPU.
+        """
+        codes_N, active_N = code_BF.flatten(), active_BF.flatten().double()
+        counts_C = active_N.new_zeros(self.codebook_size).index_add_(0, codes_N, active_N)
+        active_BFD = residual_BFD.masked_fill(~active_BF[..., None], 0.0)
+        sums_CD = sums_by_code(active_BFD.flatten(0, 1), codes_N, self.codebook_size)
         spread_M = (torch.arange(CANDIDATES_PER_CLIP, device=code_BF.device) + 0.5) / CANDIDATES_PER_CLIP
         frame_BM = (frames_B[:, None] * spread_M).long()
         candidates_BMD = residual_BFD.take_along_dim(frame_BM[..., None], dim=1)
@@ -178,12 +183,13 @@ class ResidualQuantiser(nn.Module):
         residual_ND = latents_ND.detach().float().to(self.codebooks.device)
         generator = torch.Generator().manual_seed(key)
         for layer, codebook_CD in enumerate(self.codebooks):
-            centres_CD, counts_C = kmeans(residual_ND, self.codebook_size, generator)
+            codes_CD, counts_C = codebook_start(residual_ND, self.codebook_size, generator)
             counts_C = counts_C * (len(latents_ND) / num_steps / float(counts_C.sum()))
-            counts_C = counts_C.clamp(min=RESTART_SHARE * float(counts_C.mean()))
-            codebook_CD.copy_(centres_CD)
+            # What has no vectors yet is next to dead: candidates of the next steps show better where codes are wanted.
+            counts_C = counts_C.clamp(min=DEAD_SHARE * float(counts_C.mean()))
+            codebook_CD.copy_(codes_CD)
             self.counts[layer].copy_(counts_C)
-            self.sums[layer].copy_(centres_CD * counts_C[:, None])
+            self.sums[layer].copy_(codes_CD * counts_C[:, None])
             residual_ND = residual_ND - functional.embedding(nearest(residual_ND, codebook_CD), codebook_CD)
         self.initialised.fill_(True)
 

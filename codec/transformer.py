@@ -38,7 +38,8 @@ class RecurrentAttention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
 
     def forward(self, x_BFD: Tensor, rotary: tuple[Tensor, Tensor], mask_B11F: Tensor | None) -> Tensor:
-        x_BFD, _ = self.lstm(x_BFD)
+        with torch.autocast(x_BFD.device.type, enabled=False):  # or on GPUs it casts an LSTM to float16, bf16 asked or not
+            x_BFD, _ = self.lstm(x_BFD.to(self.lstm.weight_ih_l0.dtype))
         query, key, value = (
             layer(x_BFD).unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
         )

@@ -23,15 +23,11 @@ class TransformersTeacher:
     over the whole row, padding included. The network follows the device of the waves.
     """
 
-    def __init__(self, config: TeacherConfig, *, normalise: bool | None = False, half_precision: bool = False):
-        """`normalise`: each clip to mean 0 and variance 1; None: where the model's preprocessor_config.json says so. The
-        published codecs never do, whatever it says. `half_precision`: the network in float16 on GPUs.
-
-        ValueError, with the remedy, for a source without a network of these kinds or not as the configuration wants it.
-        """
-        self.width, self.layers, self.half_precision = config.width, config.layers, half_precision
+    def __init__(self, config: TeacherConfig):
+        """ValueError, with the remedy, for a source without a network of these kinds or not as the configuration wants it."""
+        self.width, self.layers, self.half_precision = config.width, config.layers, config.half_precision
         self.model = _load(config)
-        self.normalise = _normalises(config.source) if normalise is None else normalise
+        self.normalise = _normalises(config.source) if config.normalise is None else config.normalise
 
     @torch.no_grad()
     def __call__(self, wave_BT: Tensor, num_samples_B: Tensor | None = None) -> Tensor:

@@ -13,6 +13,7 @@ import tyro
 from infra.config import from_json
 
 EXIT_USAGE, EXIT_OUTSIDE, EXIT_INTERRUPTED = 2, 5, 130
+EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: saved, run the same command again
 
 
 class TooManyRejects(ValueError):
@@ -25,6 +26,12 @@ class ShardsFailed(ValueError):
     """Some of the work could not be done, the rest is committed: names what."""
 
     exit_code = 4
+
+
+class Stopped(ValueError):
+    """A signal has ended the run before its budget: all is saved, the same command goes on. No error."""
+
+    exit_code = EXIT_STOPPED
 
 
 @dataclass(frozen=True)
@@ -79,18 +86,21 @@ def _saved(choices: dict[str, Choice], path: str) -> Choice:
 def run(main: Callable[[list[str]], int | None]) -> None:
     """Call main with the process's arguments and exit with what it returns, or with the code of what it raises.
 
-    0 all well, 2 a person's mistake, 3 too many rejects, 4 some shards failed, 5 the outside world fails, 6 a check failed.
+    0 all well, 2 a person's mistake, 3 too many rejects, 4 some shards failed, 5 the outside world fails, 6 a check failed,
+    75 stopped by a signal with all saved, 130 interrupted.
     """
     try:
         sys.exit(main(sys.argv[1:]))
+    except Stopped as stopped:
+        _end(stopped, stopped.exit_code)
     except ValueError as error:
-        _end(error, getattr(error, "exit_code", EXIT_USAGE))
+        _end(f"error: {error}", getattr(error, "exit_code", EXIT_USAGE))
     except OSError as error:
-        _end(error, EXIT_OUTSIDE)
+        _end(f"error: {error}", EXIT_OUTSIDE)
     except KeyboardInterrupt:
         _end("interrupted; what is committed stays, a rerun goes on", EXIT_INTERRUPTED)
 
 
 def _end(message: object, code: int) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    print(message, file=sys.stderr)
     sys.exit(code)

@@ -2,6 +2,7 @@
 
 import collections
 import datetime
+import math
 import resource
 import sys
 import time
@@ -33,23 +34,27 @@ class Progress:
         self.pace, self.out = pace, out or sys.stderr
         self._recent: collections.deque[tuple[float, int]] = collections.deque(maxlen=WINDOW_STEPS + 1)
         self._shown_s, self._drawn = 0.0, 0  # when, and how many letters stand on the terminal's line
+        self._unseen: tuple[int, dict[str, float]] | None = None  # the newest step, if its line is not shown
 
-    def start(self, step: int) -> None:
-        self._started_s = time.monotonic()
-        self._shown_s = self._started_s
-        self._recent.append((self._started_s, step))
+    def start(self, step: int, seconds: float = 0.0) -> None:
+        """Go on after this step and so much training time."""
+        self._shown_s = time.monotonic()
+        self._started_s = self._shown_s - seconds
+        self._recent.append((self._shown_s, step))
 
     def show(self, step: int, metrics: dict[str, float]) -> None:
         now_s = time.monotonic()
         self._recent.append((now_s, step))
+        self._unseen = step, metrics
         if now_s - self._shown_s >= (REDRAW_S if self.out.isatty() else LINE_S) or step >= self.pace.steps:
             self._shown_s = now_s
-            self._write(self.line(step, metrics))
+            self._show_unseen()
 
     def line(self, step: int, metrics: dict[str, float]) -> str:
         (from_s, from_step), (to_s, to_step) = self._recent[0], self._recent[-1]
         steps_per_s = (to_step - from_step) / max(to_s - from_s, 1e-9)
-        parts = [f"step {step}/{self.pace.steps} {step / self.pace.steps:.0%}"]
+        used_s, limit_s = to_s - self._started_s, self.pace.limit_s or math.inf
+        parts = [f"step {step}/{self.pace.steps} {min(1.0, max(step / self.pace.steps, used_s / limit_s)):.0%}"]
         if self.pace.loss in metrics:
             parts.append(f"loss {metrics[self.pace.loss]:.4f}")
         if self.pace.audio_s_per_step:
@@ -57,16 +62,21 @@ class Progress:
         if self.pace.clips_per_step:
             parts.append(f"{steps_per_s * self.pace.clips_per_step:.3g} samples/s")
         parts.append(_memory())
-        left_s = (self.pace.steps - step) / max(steps_per_s, 1e-9)
-        if self.pace.limit_s is not None:
-            left_s = min(left_s, max(0.0, self.pace.limit_s - (to_s - self._started_s)))
+        left_s = min((self.pace.steps - step) / max(steps_per_s, 1e-9), max(0.0, limit_s - used_s))
         return ", ".join([*parts, f"ETA {_clock(left_s)}"])
 
     def close(self) -> None:
+        """The newest step is seen, however the run ends."""
+        self._show_unseen()
         if self._drawn:
             self.out.write("\n")
             self.out.flush()
             self._drawn = 0
+
+    def _show_unseen(self) -> None:
+        if self._unseen is not None:
+            self._write(self.line(*self._unseen))
+            self._unseen = None
 
     def _write(self, line: str) -> None:
         if self.out.isatty():

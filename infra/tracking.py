@@ -42,8 +42,8 @@ class Tracker:
                 self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(self.folder)
 
-    def resume(self, step: int) -> None:
-        """Go on after this step (0 at the start): what was recorded of later ones will be made again, and is dropped."""
+    def resume(self, step: int, seconds: float = 0.0) -> None:
+        """Go on after this step (0 at the start) and this time: what was recorded of later ones is made again, and dropped."""
         if self.folder is None:
             return
         with self._writing():
@@ -51,7 +51,7 @@ class Tracker:
             self._file = (self.folder / METRICS).open("a")
         self._board = _tensorboard(self.folder / TENSORBOARD, step)
         if self._progress:
-            self._progress.start(step)
+            self._progress.start(step, seconds)
 
     def log(self, step: int, metrics: dict[str, Any]) -> None:
         """The line of a step, once a step. Names with a slash group the curves: `valid/mel_distance`."""

@@ -25,7 +25,7 @@ class Validation:
         self.trainee, self.items, self.tracker = trainee, items, tracker
 
     def __call__(self, step: int) -> dict[str, float]:
-        codec = self.trainee.publish()
+        codec = self.trainee.publish()  # on the first rank only
         return on_first_rank(lambda: self._judge(codec, step))
 
     def _judge(self, codec: nn.Module, step: int) -> dict[str, float]:

@@ -29,7 +29,7 @@ LEAST_FREE_GB, GOOD_FREE_GB = 2.0, 20.0
 LEAST_SHARED_GB = 1.0  # Ray's object store and DeepSpeed's and torch's shared tensors
 STALE_S = 600.0  # no build takes so long
 SHARED = Path("/dev/shm")
-COMPILE_S, RAY_S = 60, 120
+COMPILE_S, RAY_S, IMPORT_S = 60, 120, 120
 
 
 @dataclass(frozen=True)
@@ -131,25 +131,54 @@ def accelerator(config: Doctor) -> Iterator[Finding]:
     """What torch computes with, and in which precisions: tried, not asked."""
     import torch
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device.type == "cuda":
+    if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):
             about = torch.cuda.get_device_properties(number)
             yield Finding("ok", f"GPU {number}: {about.name}, {about.total_memory / 1e9:.0f} GB, CUDA {torch.version.cuda}")
-    elif shutil.which("nvidia-smi"):
+            yield _products(f"cuda:{number}")
+        return
+    if shutil.which("nvidia-smi"):
         remedy = f"install a build of torch {torch.__version__} for its driver (nvidia-smi shows the version)"
         yield Finding("fail", "there is a GPU, but torch cannot use it", remedy)
     else:
         yield Finding("ok", f"no GPU: training runs on {len(os.sched_getaffinity(0))} CPUs")
+    yield _products("cpu")
+
+
+def _products(device: str) -> Finding:
+    """Matrix products on one device: without fp32 nothing trains there, without bf16 it is slower."""
+    import torch
+
     try:
         a = torch.randn(64, 64, device=device)
-        error = float((a @ a - (a.bfloat16() @ a.bfloat16()).float()).abs().max() / (a @ a).abs().max())
-        level = "ok" if error < 0.05 else "fail"
-        native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        slow = "" if native else ", emulated or slow here: use it on GPUs"
-        yield Finding(level, f"bf16 matrix product within {error:.1%} of fp32{slow}", "" if level == "ok" else "train in fp32")
+        exact = (a @ a).cpu()
     except RuntimeError as error:
-        yield Finding("warn", f"no bf16: {str(error).splitlines()[0]}", "train in fp32")
+        remedy = f"install a build of torch {torch.__version__} for it (nvidia-smi shows the driver), or CUDA_VISIBLE_DEVICES"
+        return Finding("fail", f"{device} does not compute: {str(error).splitlines()[0]}", f"{remedy} without it")
+    try:
+        error = float(((a.bfloat16() @ a.bfloat16()).float().cpu() - exact).abs().max() / exact.abs().max())
+        native = device != "cpu" and torch.cuda.is_bf16_supported(including_emulation=False)
+    except RuntimeError as error:
+        return Finding("warn", f"{device}: no bf16: {str(error).splitlines()[0]}", "train in fp32")
+    slow = "" if native else ", emulated or slow here: use it on GPUs"
+    what = f"{device}: bf16 matrix product within {error:.1%} of fp32{slow}"
+    return Finding("ok", what) if error < 0.05 else Finding("fail", what, "train in fp32")
+
+
+def deepspeed(config: Doctor) -> Iterator[Finding]:
+    """Training imports it; where it breaks it does so then, in a process of its own here."""
+    script = "import deepspeed; print(deepspeed.__version__)"
+    try:
+        words = [sys.executable, "-c", script]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=IMPORT_S, check=False)
+    except subprocess.TimeoutExpired:
+        yield Finding("fail", f"import deepspeed: not done in {IMPORT_S} s", "look for stale locks above, then try again")
+        return
+    if done.returncode:
+        said = done.stderr.strip().splitlines()
+        yield Finding("fail", f"import deepspeed: {said[-1] if said else 'failed'}", "make setup")
+        return
+    yield Finding("ok", f"DeepSpeed {done.stdout.split()[-1]} can be imported")
 
 
 def threads(config: Doctor) -> Iterator[Finding]:
@@ -253,7 +282,7 @@ def libraries(config: Doctor) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[Doctor], Iterator[Finding]], ...] = (
-    *(compiler, locks, shared_memory, accelerator, threads),
+    *(compiler, locks, shared_memory, accelerator, deepspeed, threads),
     *(disks, s3, ray, libraries),
 )
 

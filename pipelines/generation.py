@@ -257,16 +257,9 @@ class Generator:
         return self.codec.decode(codes).float().cpu().numpy()
 
     def _codes(self, frames: Frames) -> Codes:
-        """As the codec takes them: 0 past a row's end."""
-        past_BF = torch.arange(frames.acoustic_BKF.shape[-1], device=self.device) >= frames.num_frames_B[:, None]
-        codes = Codes(
-            frames.acoustic_BKF.masked_fill(past_BF[:, None], 0),
-            frames.semantic_BKF.masked_fill(past_BF[:, None], 0),
-            frames.num_frames_B,
-            frames.num_frames_B,
-            self.frame_rate_hz,
-            self.codec.config.quantiser.codebook_size,
-        )
+        """As the codec takes them."""
+        num_B, size = frames.num_frames_B, self.codec.config.quantiser.codebook_size
+        codes = Codes(frames.acoustic_BKF, frames.semantic_BKF, num_B, num_B, self.frame_rate_hz, size)
         return replace(codes, num_samples_B=codes.durations_BF.sum(1) * self.samples_per_frame)
 
 

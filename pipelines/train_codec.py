@@ -12,9 +12,12 @@
 """
 
 import dataclasses
+import datetime
 import difflib
 import json
+import logging
 import os
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,13 +43,19 @@ from training.checkpoints import REMEDY, Checkpoints, KeepConfig, Origin, differ
 from training.config import CodecTraining, EngineConfig, ScheduleConfig, TrainingConfig
 from training.data.config import DataConfig
 from training.data.held_out import HeldOut, Item, held_out
+from training.data.sources import open_sources
+from training.guard import on_first_rank
 from training.keys import key
-from training.launch import Resources, Stopped, Worker, is_under_torchrun, launch
+from training.launch import Resources, Stopped, Worker, is_under_torchrun, joined, launch, require_absolute
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ("codec", "training", "pipelines/train_codec.py", "pipelines/codec_validation.py")
 RUN, FINISHED, MODEL, REPORT = "run.json", "finished.json", "model", "report.json"
 DEFAULT_PRESET = "tiny"
+PATIENCE = datetime.timedelta(days=7)  # of the other ranks, while the first builds a corpus and reads tars
+FEW_CLIPS = 8  # of a GPU in a step
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -133,31 +142,31 @@ def presets() -> dict[str, TrainCodec]:
 
 def train_codec(config: TrainCodec, preset: str) -> Path:
     """The folder of the run, trained to the end of its budget and judged. ValueError for what a person can mend, OSError."""
-    job = job_of(config, preset)
-    place = FolderStore(job.folder)
-    if is_finished(job):
-        print(f"{job.folder}: trained before; give more --steps or --minutes to go on")
-    else:
-        if _is_first():
-            place.put(RUN, encode_json({"task": preset, "config": to_json(config)}))
-            print(f"{job.folder}: tensorboard --logdir {job.folder}/tensorboard")
-        state = launch(train_rank, job, config.resources)
-        if not state.is_finished(config.loop):
-            raise Stopped(f"stopped at step {state.step}, which is saved; the same command goes on")
-    if config.report and _is_first() and not place.exists(REPORT):
+    with joined(config.resources):
+        job, is_done = on_first_rank(lambda: _begun(config, preset), PATIENCE)
+        if not is_done:
+            state = launch(train_rank, job, config.resources)
+            if not state.is_finished(config.loop):
+                raise Stopped(f"stopped at step {state.step}, which is saved; the same command goes on")
+    if config.report and _is_first() and not FolderStore(job.folder).exists(REPORT):
         judge(job)
     return Path(job.folder)
 
 
+def _begun(config: TrainCodec, preset: str) -> tuple[Job, bool]:
+    """The job, told in its folder, and whether it was done before. One process decides: ranks may see other disks."""
+    job = job_of(config, preset)
+    if is_finished(job):
+        print(f"{job.folder}: trained before; give more --steps or --minutes to go on", flush=True)
+        return job, True
+    FolderStore(job.folder).put(RUN, encode_json({"task": preset, "config": to_json(config)}))
+    print(f"{job.folder}: tensorboard --logdir {job.folder}/tensorboard", flush=True)
+    return job, False
+
+
 def job_of(config: TrainCodec, preset: str) -> Job:
     """All that can be wrong is found here, before anything starts. ValueError, OSError."""
-    ranks = int(os.environ["WORLD_SIZE"]) if is_under_torchrun() else max(1, config.resources.workers)
-    config.recipe.training.micro_batch(ranks)
-    if config.clips.logical_workers % ranks:
-        workers = config.clips.logical_workers
-        raise ValueError(f"{ranks} ranks: give a number that divides --clips.logical-workers, which is {workers}")
-    if config.model.teacher.kind != "log-mel":
-        open_teacher(config.model.teacher)
+    _check(config)
     places, shards = _split(config.corpus), _split(config.data)
     found = [corpora.resolve(place) for place in places] if places or shards else [corpora.resolve("")]
     data = dataclasses.replace(
@@ -168,8 +177,31 @@ def job_of(config: TrainCodec, preset: str) -> Job:
     parents = {"corpora": [corpus.id for corpus in found], "data": list(data.shards)}
     named = {"config": identity(config), "recipe": to_json(config.recipe), "parents": parents}
     folder = config.out or f"data/codec-{preset}-{fingerprint(named)}"
+    open_sources(data, open_store(folder))
     code = {"code": versions.code_hash(ROOT, CODE), "recipe": to_json(config.recipe), "clips": to_json(config.clips)}
     return Job(config, folder, data, Origin(identity(config), parents | code))
+
+
+def _check(config: TrainCodec) -> None:
+    """ValueError for numbers that do not go together, and for what is not there."""
+    ranks = int(os.environ["WORLD_SIZE"]) if is_under_torchrun() else max(1, config.resources.workers)
+    require_absolute(config.out, config.resources)
+    config.recipe.training.micro_batch(ranks)
+    workers = config.clips.logical_workers
+    if ranks > workers:
+        raise ValueError(f"{ranks} ranks: raise --clips.logical-workers, which is {workers}, to {ranks} or a multiple of it")
+    if workers % ranks:
+        raise ValueError(f"{ranks} ranks: give a number that divides --clips.logical-workers, which is {workers}")
+    if config.clips.num_channels != 1:
+        raise ValueError(
+            f"--clips.num-channels is {config.clips.num_channels}: give 1. A codec is trained on mono clips; stereo is coded as"
+            " mid and side when it is used"
+        )
+    if config.model.teacher.kind != "log-mel":
+        try:
+            open_teacher(config.model.teacher)
+        except ValueError as error:
+            raise ValueError(f"{error}\n--model.teacher.kind log-mel trains without any teacher's weights") from error
 
 
 def identity(config: TrainCodec) -> dict[str, Any]:
@@ -200,11 +232,11 @@ def train_rank(job: Job, worker: Worker) -> State:
     """One rank's part; where the run stands when it ends."""
     from pipelines.codec_validation import Validation
     from training.codec_step import CodecTrainee
-    from training.data.sources import open_sources
     from training.data.stream import Batching, Stream
     from training.loop import Run, train
 
     config, recipe = job.config, job.config.recipe.training
+    check_node(job, worker)
     tracker = Tracker(job.folder if worker.rank == 0 else None, Progress(_pace(config)))
     try:
         trainee = CodecTrainee(job.untrained(), config.recipe, worker.device)
@@ -231,6 +263,23 @@ def train_rank(job: Job, worker: Worker) -> State:
         return state
     finally:
         tracker.close()
+
+
+def check_node(job: Job, worker: Worker) -> None:
+    """ValueError where Ray has put this rank on a machine with other code, or the first one where the run's folder is not."""
+    machine, code = socket.gethostname(), versions.code_hash(ROOT, CODE)
+    if code != job.origin.parents["code"]:
+        raise ValueError(f"{machine} has other code in {ROOT} than the machine of the command: bring them to the same commit")
+    if worker.rank:
+        return
+    if not FolderStore(job.folder).exists(RUN):
+        raise ValueError(f"{machine} has no {job.folder}/{RUN}: --out must be a folder that all nodes share")
+    share = job.config.recipe.training.batch_size // worker.world_size
+    if worker.device.type == "cuda" and share < FEW_CLIPS:
+        logger.warning(
+            "%d clips in a step are few for a GPU: --training.batch-size %d is over all %d ranks; %d or more use them better",
+            *(share, job.config.recipe.training.batch_size, worker.world_size, FEW_CLIPS * worker.world_size),
+        )
 
 
 def judge(job: Job) -> None:

@@ -32,27 +32,28 @@ def reduce_statistics(statistics: Statistics) -> Statistics:
     return Statistics(counts_KC, sums_KCD, torch.cat(_gathered(statistics.candidates_KMD), dim=1))
 
 
-def initialise_codebooks(codec: nn.Module, forward: Callable[[], object], key: int, num_steps: int = 1) -> None:
+def initialise_codebooks(codec: nn.Module, forward: Callable[[], object], key: int, num_steps: int = 1) -> bool:
     """Give every ResidualQuantiser in `codec` its k-means start from what it is fed when `forward` runs this rank's clips.
 
     Latents of all ranks are joined in rank order; rank 0 looks for the centres and broadcasts them, so all ranks have the same
     bits on any hardware. `key` seeds the draws; the clips of all ranks are those of `num_steps` optimizer steps. Quantisers
     that had their start (a resumed or an imported codec) keep it.
-    ValueError for latents that are not finite.
+    False, on all ranks, where any latent is not finite: then nothing has changed.
     """
     quantisers = [module for module in codec.modules() if isinstance(module, ResidualQuantiser)]
     quantisers = [quantiser for quantiser in quantisers if not bool(quantiser.initialised.all())]
     if not quantisers:
-        return
-    for quantiser, latents_ND in zip(quantisers, _latents(quantisers, forward)):
-        joined_ND = _joined(latents_ND)
-        if not bool(joined_ND.isfinite().all()):
-            raise ValueError(f"latents of {len(joined_ND)} frames for the k-means start are not all finite: check the audio")
+        return True
+    latents = [_joined(latents_ND) for latents_ND in _latents(quantisers, forward)]
+    if not all(bool(joined_ND.isfinite().all()) for joined_ND in latents):
+        return False
+    for quantiser, joined_ND in zip(quantisers, latents):
         if rank() == 0:
             quantiser.initialise(joined_ND, key, num_steps)
         if world_size() > 1:
             for buffer in quantiser.buffers():
                 dist.broadcast(buffer, src=0)
+    return True
 
 
 def _latents(quantisers: list[ResidualQuantiser], forward: Callable[[], object]) -> list[Tensor]:
@@ -113,7 +114,10 @@ def _digest(tensor: Tensor) -> bytes:
 
 @dataclass
 class CollapseAlarm:
-    """Tells when a layer works with few of its codes for many steps in a row; once, until it has recovered."""
+    """Tells when a layer works with few of its codes for many steps in a row; once, until it has recovered.
+
+    It is no part of a checkpoint: a resumed run counts from 0 again, and repeats an alarm after `num_steps`.
+    """
 
     limit: float = 0.05  # of perplexity over codebook size
     num_steps: int = 100

@@ -106,13 +106,15 @@ class CodecTrainee:
     def step(self, batches: list[Clips], step: int) -> dict[str, float]:
         """One optimizer step on this rank's micro-batches; steps count from 1. The same numbers on all ranks.
 
-        Where an input, a loss or a gradient is not finite on any rank, nothing changes on any, and "skipped" is 1.
+        Where an input, a latent that a codebook would start from, a loss or a gradient is not finite on any rank, nothing
+        changes on any, and "skipped" is 1.
         """
         inputs = self._inputs(batches)
         if not inputs:
             return {"skipped": 1.0}
         buffers = [(buffer, buffer.clone()) for buffer in self._uninitialised()]
-        self._initialise(inputs, step)
+        if not self._initialise(inputs, step):
+            return {"skipped": 1.0}
         sums = self._gradients(inputs, step)
         result = self._result(sums, len(inputs), step)
         held = not all(math.isfinite(value) for value in result.values())
@@ -145,10 +147,12 @@ class CodecTrainee:
             state_dicts.load_optimiser(engine, files[f"{name}_optimiser"], f"{name}_optimiser")
         assert_same_buffers(self.codec)
 
-    def publish(self) -> Codec:
-        """The codec with averaged weights, in eval mode on this rank's device; the same on every rank, and a copy."""
+    def publish(self) -> Codec | None:
+        """A copy of the codec with averaged weights, in eval mode on rank 0's device; None on the other ranks."""
         with self.average.swapped():
-            tensors = state_dicts.weights(self.generator, everywhere=True)
+            tensors = state_dicts.weights(self.generator)
+        if rank() != 0:
+            return None
         tensors = {name.removeprefix("codec."): tensor for name, tensor in tensors.items()}
         published = filled(Codec, self.codec.config, tensors, "averaged weights")
         published._held = self.codec._held  # the same teacher, not a second one in memory
@@ -185,10 +189,13 @@ class CodecTrainee:
         quantisers = [module for module in self.codec.modules() if isinstance(module, ResidualQuantiser)]
         return [buffer for one in quantisers if not bool(one.initialised.all()) for buffer in one.buffers()]
 
-    def _initialise(self, inputs: list[Inputs], step: int) -> None:
-        """The k-means start from the clips of this step, where it has not been; `raw`, because nothing is trained by it."""
+    def _initialise(self, inputs: list[Inputs], step: int) -> bool:
+        """The k-means start from the clips of this step, where it has not been; `raw`, because nothing is trained by it.
+
+        False, on all ranks, where it cannot be.
+        """
         start = key(self.config.training.seed, "k-means", step)
-        initialise_codebooks(self.codec, lambda: [self.generator.raw(one) for one in inputs], start)
+        return initialise_codebooks(self.codec, lambda: [self.generator.raw(one) for one in inputs], start)
 
     def _gradients(self, inputs: list[Inputs], step: int) -> Sums:
         """Both networks' gradients of all micro-batches, left in the engines."""

@@ -146,7 +146,13 @@ class Engine:
 def make_engine(
     module: nn.Module, config: EngineConfig, training: TrainingConfig, device: torch.device | str = "cpu"
 ) -> Engine:
-    """Train `module` so. Its weights and buffers become those of rank 0. Collective; a world of one rank needs no launcher."""
+    """Train `module` so. Its weights and buffers become those of rank 0. Collective; a world of one rank needs no launcher.
+
+    ValueError for offloading from a CPU.
+    """
+    if torch.device(device).type == "cpu" and (config.offload_optimiser or config.offload_weights):
+        name = "offload-optimiser" if config.offload_optimiser else "offload-weights"
+        raise ValueError(f"{name} is True: give False on a CPU, whose memory is where it would go, or train on GPUs")
     deepspeed = _deepspeed(torch.device(device))
     world_size = dist.get_world_size()
     module.to(device)

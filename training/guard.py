@@ -1,6 +1,7 @@
 """What ranks decide together, and when a run that learns nothing any more is stopped."""
 
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -55,6 +56,15 @@ def agreed(*flags: bool) -> list[bool]:
     return [bool(flag) for flag in flags_N]
 
 
+def longest(seconds: float) -> float:
+    """The most that any rank's clock says, bit for bit the same on all. Collective."""
+    if world_size() == 1:
+        return seconds
+    seconds_1 = torch.tensor([seconds], dtype=torch.float64)
+    dist.all_reduce(seconds_1, op=dist.ReduceOp.MAX)
+    return seconds_1.item()
+
+
 def gathered(value: T) -> list[T]:
     """The plain value (strings, numbers, lists, dicts) of every rank, in their order. Collective."""
     if world_size() == 1:
@@ -64,8 +74,12 @@ def gathered(value: T) -> list[T]:
     return values
 
 
-def on_first_rank(make: Callable[[], T]) -> T:
-    """What rank 0 makes, on all ranks; its ValueError or OSError likewise. Collective."""
+def on_first_rank(make: Callable[[], T], patience: timedelta | None = None) -> T:
+    """What rank 0 makes, on all ranks; its ValueError or OSError likewise. Collective.
+
+    Give `patience` for what may take longer than any collective of a step should.
+    """
+    group = dist.new_group(backend="gloo", timeout=patience) if patience and world_size() > 1 else None
     made: list[Any] = [None, None]
     if rank() == 0:
         try:
@@ -73,7 +87,9 @@ def on_first_rank(make: Callable[[], T]) -> T:
         except (ValueError, OSError) as error:
             made[1] = error
     if world_size() > 1:
-        dist.broadcast_object_list(made, src=0)
+        dist.broadcast_object_list(made, src=0, group=group)
+    if group is not None:
+        dist.destroy_process_group(group)
     if made[1] is not None:
         raise made[1]
     return made[0]

@@ -5,7 +5,6 @@ GPUs; one rank is a group, too). Ray's own checkpoints are not used: a restarted
 """
 
 import contextlib
-import dataclasses
 import importlib.util
 import os
 import signal
@@ -18,15 +17,10 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
+from infra.command_line import Stopped as Stopped
+
 T = TypeVar("T")
-EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: saved, run the same command again
 GLOO, NCCL = "gloo", "cpu:gloo,cuda:nccl"
-
-
-class Stopped(ValueError):
-    """A signal has ended the run before its budget: all is saved, the same command goes on."""
-
-    exit_code = EXIT_STOPPED
 
 
 @dataclass(frozen=True)
@@ -36,7 +30,7 @@ class Resources:
     workers: int = 0
     """Ranks, placed by Ray (RAY_ADDRESS, or this machine); 0 trains in this process, or as torchrun says, without Ray."""
     gpu: bool | None = None
-    """A GPU for each rank. If not given, where torch finds one on this machine."""
+    """A GPU for each rank. If not given, where there is one: torch is asked on this machine, Ray on a cluster."""
     cpus_per_worker: int | None = None
     """Threads and CPUs of a rank under Ray; if not given this machine's are shared out, and it is one on a cluster."""
     max_failures: int = 3
@@ -98,16 +92,12 @@ def launch(train: Callable[[Any, Worker], T], config: Any, resources: Resources)
 
     ValueError and OSError of a rank come through; KeyboardInterrupt after SIGINT, when all ranks have ended.
     """
-    gpu = torch.cuda.is_available() if resources.gpu is None else resources.gpu
-    resources = dataclasses.replace(resources, gpu=gpu)
     os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(extensions_folder()))
-    if gpu and not resources.workers and not torch.cuda.is_available():
-        raise ValueError("--gpu, but torch finds none here: check the driver and the build of torch (make doctor)")
     with Signals() as signals:
         if resources.workers and not is_under_torchrun():
             result = _on_ray(train, config, resources, signals)
         else:
-            with _group(gpu) as device:
+            with _group(_uses_gpu(resources)) as device:
                 result = train(config, Worker(device, signals))
     if signals.received == signal.SIGINT:
         raise KeyboardInterrupt
@@ -116,6 +106,25 @@ def launch(train: Callable[[Any, Worker], T], config: Any, resources: Resources)
 
 def is_under_torchrun() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def joined(resources: Resources) -> contextlib.AbstractContextManager[Any]:
+    """The ranks of torchrun in one process group, for what comes before and after `launch`; elsewhere nothing."""
+    return _group(_uses_gpu(resources)) if is_under_torchrun() else contextlib.nullcontext()
+
+
+def require_absolute(out: str, resources: Resources) -> None:
+    """ValueError for a folder of the run that is another one on each node of a cluster: Ray chooses the node of rank 0."""
+    if resources.workers and os.environ.get("RAY_ADDRESS") and not is_under_torchrun() and not Path(out).is_absolute():
+        given = f"--out {out}" if out else "no --out"
+        raise ValueError(f"{given}, and RAY_ADDRESS is set: give the absolute path of a folder that all nodes share")
+
+
+def _uses_gpu(resources: Resources) -> bool:
+    """Of the ranks on this machine."""
+    if resources.gpu and not torch.cuda.is_available():
+        raise ValueError("--gpu, but torch finds none here: check the driver and the build of torch (make doctor)")
+    return torch.cuda.is_available() if resources.gpu is None else resources.gpu
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from torch import Tensor
 from infra.tracking import Tracker
 from training.budget import Clock, LoopConfig, State
 from training.checkpoints import Checkpoints
-from training.guard import SkipGuard, agreed, gathered
+from training.guard import SkipGuard, agreed, gathered, longest
 from training.keys import key
 from training.launch import Worker
 
@@ -51,13 +51,14 @@ class Run:
 def train(trainee: Trainee, run: Run, config: LoopConfig) -> State:
     """From the newest checkpoint to the end of the budget, or until a signal asks to stop; saved in the end.
 
+    Step and seconds of the state are the same on all ranks, and so is whether it is finished: what follows may be collective.
     ValueError for what a person can mend (Diverged among it), OSError where the outside world fails.
     """
     state = State()
     if checkpoint := run.checkpoints.newest():
         state = State(**checkpoint.state())
         trainee.load(checkpoint)
-    run.tracker.resume(state.step)
+    run.tracker.resume(state.step, state.seconds)
     guard, clock = SkipGuard(config.max_skipped, state.skipped), Clock(config, state)
     if state.step == 0 and run.validate and clock.validation_is_due(0):
         run.tracker.log(0, _validated(run, 0))
@@ -68,6 +69,7 @@ def train(trainee: Trainee, run: Run, config: LoopConfig) -> State:
             batches, state.stream = next(stream)
             waited_s = time.monotonic() - began_s
             state.step += 1
+            # By rank too, or all ranks would drop the same units: with dropout, another number of ranks trains other weights.
             torch.manual_seed(key(run.seed, "step", state.step, run.worker.rank))
             metrics = trainee.step(batches, state.step)
             times = {"time": {"total_s": clock.seconds(), "step_s": time.monotonic() - began_s, "wait_s": waited_s}}
@@ -75,12 +77,12 @@ def train(trainee: Trainee, run: Run, config: LoopConfig) -> State:
             validated = _validated(run, state.step) if clock.validation_is_due(state.step) else {}
             run.tracker.log(state.step, metrics | validated | skipped | times)
             guard.check()
-            state.skipped, state.seconds = guard.in_a_row, clock.seconds()
-            over, stop, save, beat = agreed(state.is_finished(config), run.worker.is_stopping(), *clock.due(state.step))
+            state.skipped, state.seconds = guard.in_a_row, longest(clock.seconds())
+            stop, save, beat = agreed(run.worker.is_stopping(), *clock.due(state.step))
             if beat:
                 save = run.worker.heartbeat({"step": state.step} | metrics) or save
                 clock.beaten()
-            end = over or stop
+            end = state.is_finished(config) or stop
             if end or save:
                 _save(trainee, run, state, validated, must=end)
                 clock.saved()

@@ -1,5 +1,6 @@
 """Ranks as workers of Ray Train (V2), which starts all of them again when one has died."""
 
+import dataclasses
 import logging
 import os
 import tempfile
@@ -71,6 +72,7 @@ def run(train: Callable[[Any, Worker], Any], config: Any, resources: Resources, 
     num_cpus = max(os.cpu_count() or 1, resources.workers)
     cluster.start(num_cpus)
     signals.listen()
+    resources = dataclasses.replace(resources, gpu=_uses_gpu(resources, own))
     cpus = resources.cpus_per_worker or (max(1, num_cpus // resources.workers) if own else 1)
     _check(resources, cpus, own)
     os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # paths of the configuration are relative to the working folder
@@ -143,6 +145,18 @@ def _rank(given: dict[str, Any]) -> Any:
     except ValueError as error:
         ray.get(supervisor.give_up.remote(error))
         raise
+
+
+def _uses_gpu(resources: Resources, own: bool) -> bool:
+    """Whether each rank gets a GPU: what was asked for, else whether there are any where the ranks will run."""
+    num_gpus = int(ray.cluster_resources().get("GPU", 0))
+    if own and not torch.cuda.is_available():
+        num_gpus = 0  # Ray counts those that this build of torch cannot use
+    gpu = num_gpus > 0 if resources.gpu is None else resources.gpu
+    where = "this machine" if own else f"the cluster {os.environ['RAY_ADDRESS']}"
+    kind = "a GPU each" if gpu else "CPUs only"
+    print(f"{resources.workers} ranks on {where}, which has {num_gpus} GPUs: {kind} (--gpu and --no-gpu choose)", flush=True)
+    return gpu
 
 
 def _check(resources: Resources, cpus: int, own: bool) -> None:

@@ -14,6 +14,14 @@ def test_a_configuration_comes_back_from_its_json(name):
 
 def test_absent_fields_have_their_defaults():
     assert from_json({}, "here") == CodecConfig()
+    teacher = from_json({"teacher": {"kind": "transformers", "source": "hubert"}}, "here").teacher  # of an older folder
+    assert (teacher.normalise, teacher.half_precision) == (False, False)
+
+
+def test_a_teacher_says_how_it_hears():
+    for normalise in (True, False, None):
+        config = from_json({"teacher": {"normalise": normalise, "half_precision": True}}, "here")
+        assert (config.teacher.normalise, config.teacher.half_precision) == (normalise, True)
 
 
 WRONG = {

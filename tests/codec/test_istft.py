@@ -36,3 +36,10 @@ def test_huge_magnitudes_are_clipped_and_have_finite_gradients():
     wave_BT = head(x_BFD)
     wave_BT.sum().backward()
     assert wave_BT.abs().max() < 1000 and x_BFD.grad.isfinite().all()
+
+
+def test_magnitude_and_phase_are_in_float32_under_autocast():
+    head, x_BFD = IstftHead(6, 16, 4), torch.randn(2, 5, 6).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        wave_BT = head(x_BFD)
+    assert torch.equal(wave_BT, head(x_BFD.float()))

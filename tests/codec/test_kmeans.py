@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codec import kmeans as module
-from codec.kmeans import kmeans, nearest, sums_by_code
+from codec.kmeans import codebook_start, kmeans, nearest, sums_by_code
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -95,6 +95,25 @@ def test_every_vector_is_a_centre_where_there_are_fewer_vectors_than_codes():
     assert centres_CD.shape == (16, 6)
     assert {tuple(row) for row in centres_CD.tolist()} == {tuple(row) for row in vectors_ND.tolist()}
     assert counts_C.sum() == 5 and counts_C.max() == 1
+
+
+def test_a_start_from_many_vectors_is_k_means():
+    vectors_ND = torch.randn(64, 6, generator=seeded())
+    for found, expected in zip(codebook_start(vectors_ND, 16, seeded(3)), kmeans(vectors_ND, 16, seeded(3))):
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("num_vectors", [1, 3, 30, 48])
+def test_a_start_from_few_vectors_does_not_know_them_by_heart(num_vectors):
+    vectors_ND = torch.randn(num_vectors, 6, generator=seeded())
+    codes_CD, counts_C = codebook_start(vectors_ND, 16, seeded(3))
+    again_CD, _ = codebook_start(vectors_ND, 16, seeded(3))
+    assert torch.equal(codes_CD, again_CD) and codes_CD.shape == (16, 6) and codes_CD.isfinite().all()
+    assert torch.equal(counts_C, nearest(vectors_ND, codes_CD).bincount(minlength=16).float())
+    if num_vectors > 3:
+        known_CD, _ = kmeans(vectors_ND, 16, seeded(3))
+        ours, by_heart = (float((vectors_ND - codes[nearest(vectors_ND, codes)]).norm()) for codes in (codes_CD, known_CD))
+        assert 1.1 * by_heart < ours < 0.9 * float((vectors_ND - vectors_ND.mean(0)).norm())
 
 
 def test_a_centre_without_vectors_moves_to_the_worst_served_one():

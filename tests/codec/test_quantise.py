@@ -75,6 +75,11 @@ def test_the_commitment_pulls_the_latent_to_what_each_used_layer_has_reached(qua
         torch.testing.assert_close(latent_BDF.grad[clip], expected_DF.detach())
 
 
+def test_the_commitment_of_a_clip_that_asks_for_more_layers_than_there_are_is_that_of_all(quantiser):
+    more, all_layers = (quantiser(latents(), num_layers_B=torch.full((3,), number)).commitment for number in (K + 4, K))
+    assert torch.equal(more, all_layers)
+
+
 def test_the_commitment_of_a_batch_is_the_mean_over_equal_parts(quantiser):
     latent_BDF, frames_B, layers_B = latents(4), torch.tensor([F, 3, 11, 8]), torch.tensor([1, 4, 2, 3])
     whole = quantiser(latent_BDF, frames_B, layers_B).commitment
@@ -241,6 +246,15 @@ def test_the_k_means_start_fits_the_data_layer_by_layer(quantiser):
     ours, chance = (q(vectors_ND.T[None]).latent_BDF[0].T for q in (quantiser, random))
     assert (ours - vectors_ND).square().mean() < 0.05 < 0.2 < (chance - vectors_ND).square().mean()
     assert usage(quantiser(vectors_ND.T[None]).statistics.counts_KC).share_K.min() > 0.9
+
+
+def test_a_start_from_fewer_vectors_than_codes_leaves_later_layers_something_to_do():
+    quantiser = ResidualQuantiser(K, 1024, 128)
+    plane_ED, vectors_NE = torch.randn(8, 128, generator=seeded(1)), torch.randn(200, 8, generator=seeded(2))  # as latents lie
+    quantiser.initialise(vectors_NE @ plane_ED, key=0)
+    fresh_ND = torch.randn(200, 8, generator=seeded(3)) @ plane_ED
+    statistics = quantiser(fresh_ND.T[None]).statistics
+    assert usage(statistics.counts_KC).perplexity_K.min() > 20
 
 
 def test_a_start_from_fewer_vectors_than_codes_trains_on():

@@ -62,3 +62,15 @@ def test_every_frame_reads_every_other():
 def test_heads_of_odd_width_are_refused():
     with pytest.raises(ValueError, match="width 12 cannot have 4 heads"):
         Transformer(12, 4, 16, 1)
+
+
+def test_the_lstm_is_in_float32_under_autocast():
+    torch.manual_seed(0)
+    attention, x_BFD, seen = RecurrentAttention(8, 2), torch.randn(1, 5, 8).bfloat16(), []
+    wanted_BFD, _ = attention.lstm(x_BFD.float())
+    attention.lstm.register_forward_hook(lambda _, inputs, outputs: seen.extend([inputs[0], outputs[0]]))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed_BFD = attention(x_BFD, rotary_FE(5, 4, x_BFD.device), None)
+    assert mixed_BFD.dtype == torch.bfloat16  # autocast was on around it
+    assert [tensor.dtype for tensor in seen] == [torch.float32] * 2
+    assert torch.equal(seen[1], wanted_BFD)

@@ -65,7 +65,7 @@ def test_the_feature_is_the_compressed_mean_of_the_hidden_states(folder):
 
 @pytest.mark.parametrize("normalise", [True, False])
 def test_a_padded_batch_equals_each_clip_alone(folder, normalise):
-    teacher = TransformersTeacher(configuration(folder), normalise=normalise)
+    teacher = TransformersTeacher(configuration(folder, normalise=normalise))
     lengths, wave_BT = (6400, 1000, 6399, 640, 1, 0), noise(6400, 6)
     wave_BT[1, 1000:] = torch.nan
     batch_BDF = teacher(wave_BT, torch.tensor(lengths))
@@ -86,8 +86,8 @@ def test_normalised_waves_are_those_of_the_feature_extractor(folder):
     wave_BT = noise(6400)
     extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
     by_hand_BT = extractor(wave_BT[0].numpy(), sampling_rate=16000, return_tensors="pt").input_values
-    by_itself = TransformersTeacher(configuration(folder), normalise=None)(wave_BT)  # as preprocessor_config.json says
-    expected = TransformersTeacher(configuration(folder), normalise=False)(by_hand_BT)
+    by_itself = TransformersTeacher(configuration(folder, normalise=None))(wave_BT)  # as preprocessor_config.json says
+    expected = TransformersTeacher(configuration(folder, normalise=False))(by_hand_BT)
     torch.testing.assert_close(by_itself, expected, rtol=1e-3, atol=1e-3)
 
 
@@ -105,7 +105,7 @@ def test_the_network_is_frozen_and_in_eval_mode(hubert):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_half_precision_on_a_gpu_is_close_to_float32(hubert):
     full = TransformersTeacher(configuration(hubert))(noise(16000))
-    half = TransformersTeacher(configuration(hubert), half_precision=True)(noise(16000).cuda())
+    half = TransformersTeacher(configuration(hubert, half_precision=True))(noise(16000).cuda())
     assert half.dtype == torch.float32 and (full - half.cpu()).abs().mean() < 0.02
 
 
@@ -136,12 +136,12 @@ def test_a_preprocessor_of_another_rate_is_refused(hubert, tmp_path):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"sampling_rate": 8000, "do_normalize": True}))
     with pytest.raises(ValueError, match="hears 8000 Hz"):
-        TransformersTeacher(configuration(tmp_path), normalise=None)
+        TransformersTeacher(configuration(tmp_path, normalise=None))
 
 
 def test_a_folder_without_a_preprocessor_is_told_how_to_do_without(hubert):
     with pytest.raises(ValueError, match=r"preprocessor_config\.json, say whether to normalise"):
-        TransformersTeacher(configuration(hubert), normalise=None)
+        TransformersTeacher(configuration(hubert, normalise=None))
 
 
 def test_a_missing_folder_an_empty_one_and_no_source_are_named_with_the_remedy(tmp_path):

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from infra.command_line import Choice, parse, run
+from infra.command_line import Choice, Stopped, parse, run
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def test_a_bad_saved_configuration_names_its_file(tmp_path, text):
         parsed("--config", str(file))
 
 
-@pytest.mark.parametrize(("error", "code"), [(ValueError("bad"), 2), (OSError("gone"), 5), (KeyboardInterrupt(), 130)])
+@pytest.mark.parametrize(("error", "code"), [(ValueError("bad"), 2), (OSError("gone"), 5)])
 def test_every_way_to_fail_has_its_exit_code(error, code, capsys):
     def main(argv):
         raise error
@@ -78,3 +78,16 @@ def test_every_way_to_fail_has_its_exit_code(error, code, capsys):
         run(main)
     assert end.value.code == code
     assert "error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("stop", "code"), [(Stopped("stopped at step 3; the same command goes on"), 75), (KeyboardInterrupt(), 130)]
+)
+def test_a_stop_that_was_asked_for_is_no_error(stop, code, capsys):
+    def main(argv):
+        raise stop
+
+    with pytest.raises(SystemExit) as end:
+        run(main)
+    said = capsys.readouterr().err
+    assert end.value.code == code and "goes on" in said and "error" not in said

@@ -1,4 +1,5 @@
 import io
+import itertools
 import re
 
 from infra import progress
@@ -10,11 +11,11 @@ class Terminal(io.StringIO):
         return True
 
 
-def run(out, steps, monkeypatch, *, step_s=0.5, pace=None, start=0):
+def run(out, steps, monkeypatch, *, step_s=0.5, pace=None, start=0, used_s=0.0):
     now_s = [1000.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now_s[0])
     shown = Progress(pace or Pace(100, clips_per_step=8, audio_s_per_step=40.0), out)
-    shown.start(start)
+    shown.start(start, used_s)
     for step in range(start + 1, start + steps + 1):
         now_s[0] += step_s
         shown.show(step, {"loss": 1 / step})
@@ -41,8 +42,28 @@ def test_on_a_terminal_one_line_is_redrawn_and_ended(monkeypatch):
     text = run(Terminal(), 10, monkeypatch)
     assert text.count("\r") == 10 and text.count("\n") == 1 and text.endswith("\n")
     lines = text.strip("\r\n").split("\r")
-    assert all(len(line) >= len(before.rstrip()) for before, line in zip(lines, lines[1:]))  # what stood there is covered
+    assert all(len(line) >= len(before.rstrip()) for before, line in itertools.pairwise(lines))  # what stood there is covered
 
 
 def test_elsewhere_there_is_a_line_every_half_minute_and_one_at_the_end(monkeypatch):
     assert run(io.StringIO(), 100, monkeypatch, step_s=1.0).count("\n") == 4
+
+
+def test_time_left_and_share_count_what_was_used_before_a_resume(monkeypatch):
+    text = run(io.StringIO(), 60, monkeypatch, pace=Pace(10**6, limit_s=120.0), start=40, used_s=60.0)
+    assert text.startswith("step 100/1000000 75%") and text.endswith("ETA 0:00:30\n")
+
+
+def test_the_share_is_that_of_the_budget_that_ends_first(monkeypatch):
+    assert run(io.StringIO(), 60, monkeypatch, pace=Pace(10**6, limit_s=60.0)).startswith("step 60/1000000 50%")
+    assert run(io.StringIO(), 60, monkeypatch, pace=Pace(80, limit_s=60.0)).startswith("step 60/80 75%")
+
+
+def test_the_last_step_has_a_line_however_the_run_ends(monkeypatch):
+    text = run(io.StringIO(), 7, monkeypatch)
+    assert text.startswith("step 7/100") and text.count("\n") == 1
+    assert run(Terminal(), 7, monkeypatch, step_s=0.01).rstrip().split("\r")[-1].startswith("step 7/100")
+
+
+def test_a_run_without_a_step_shows_nothing(monkeypatch):
+    assert run(io.StringIO(), 0, monkeypatch) == ""

@@ -100,6 +100,15 @@ def test_a_codec_and_a_language_model_of_other_tokens_are_refused(parts, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
+def test_a_bundle_whose_codec_was_changed_for_another_does_not_open(copy):
+    make(FIXED, seed=1).save_pretrained(copy / "codec")
+    about = json.loads((copy / "bundle.json").read_text())
+    about["codec"]["id"] = model_id(copy / "codec")
+    (copy / "bundle.json").write_text(json.dumps(about))
+    with pytest.raises(ValueError, match="do not belong together"):
+        Bundle.open(copy)
+
+
 @pytest.mark.parametrize("name", ["codec/model.safetensors", "lm/model.safetensors", "lm/config.json", "bundle.json"])
 def test_a_missing_file_is_named(copy, name):
     (copy / name).unlink()

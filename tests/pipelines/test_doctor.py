@@ -1,13 +1,16 @@
 """The doctor sees what was broken on purpose, names the remedy, and finds a sound machine sound."""
 
+import importlib.metadata
 import os
 import subprocess
 import sys
 import time
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from pipelines import doctor
 from pipelines.doctor import Doctor, Finding
@@ -44,7 +47,18 @@ def planted(folder, age_s):
 def test_this_machine_is_sound_and_every_check_says_so(extensions):
     code, output = finished(command("pipelines.doctor"))
     assert code == 0 and "0 to mend" in output, output
-    for name in ("compiler", "locks", "shared memory", "accelerator", "threads", "disks", "s3", "ray", "libraries"):
+    for name in (
+        "compiler",
+        "locks",
+        "shared memory",
+        "accelerator",
+        "deepspeed",
+        "threads",
+        "disks",
+        "s3",
+        "ray",
+        "libraries",
+    ):
         assert f"  {name} " in output
     assert "CPUs" in next(line for line in output.splitlines() if "  ray " in line)
 
@@ -202,3 +216,39 @@ def test_a_failure_ends_with_code_6(monkeypatch, capsys):
 
 def test_the_repository_is_where_the_lock_is():
     assert (doctor.ROOT / "requirements.lock").is_file() and Path(doctor.__file__).is_relative_to(doctor.ROOT)
+
+
+def broken(*arguments, **options):
+    raise RuntimeError("no kernel image is available\nfor execution on the device")
+
+
+def test_a_device_that_does_not_compute_fails_and_one_without_bf16_is_a_warning(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.Tensor, "bfloat16", broken)
+        finding = doctor._products("cpu")
+        assert finding == Finding("warn", "cpu: no bf16: no kernel image is available", "train in fp32")
+    monkeypatch.setattr(torch, "randn", broken)
+    finding = doctor._products("cpu")
+    assert finding.level == "fail" and finding.what == "cpu does not compute: no kernel image is available"
+
+
+def test_every_gpu_is_tried(monkeypatch):
+    tried = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: SimpleNamespace(name="A", total_memory=8e10))
+    monkeypatch.setattr(doctor, "_products", lambda device: tried.append(device) or Finding("ok", device))
+    assert len(found(doctor.accelerator)) == 6 and tried == ["cuda:0", "cuda:1", "cuda:2"]
+
+
+def test_a_deepspeed_that_cannot_be_imported_fails(tmp_path, monkeypatch):
+    (tmp_path / "deepspeed.py").write_text("raise OSError('libcudart.so.12: cannot open shared object file')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (finding,) = found(doctor.deepspeed)
+    assert finding.level == "fail" and "libcudart.so.12" in finding.what
+
+
+@pytest.mark.slow
+def test_a_deepspeed_that_can_be_imported_is_shown_with_its_version():
+    (finding,) = found(doctor.deepspeed)
+    assert finding == Finding("ok", f"DeepSpeed {importlib.metadata.version('deepspeed')} can be imported")

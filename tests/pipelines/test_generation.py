@@ -6,7 +6,8 @@ import pytest
 from pipelines.audio_streams import ArrayAudio, Audio, whole
 from pipelines.bundle import Bundle
 from pipelines.generation import Options, Request
-from pipelines.long_audio import Windowing, windows_of
+from pipelines.long_audio import Windowing, joined, windows_of
+from pipelines.speaker_order import in_order
 from tests.codec.samples import DYNAMIC, FIXED, SPECTRAL, noises
 from tests.pipelines.model_bundles import make_bundle
 
@@ -128,6 +129,17 @@ def test_an_echo_reference_runs_along_with_the_input(generator):
     assert not np.allclose(first[round(2.5 * RATE_HZ) :], second[round(2.5 * RATE_HZ) :], atol=1e-3)
     with pytest.raises(ValueError, match=r"1\.5 s of reference for 3\.0 s of x"):
         made(generator, Request("aec", given, ArrayAudio(far[:, :24000], RATE_HZ, "y")))
+
+
+def test_separated_speakers_keep_their_places_through_a_long_file(generator):
+    request, options = Request("ss", audio(6.0)), Options(windowing=SHORT)
+    windows = windows_of(150, *SHORT.frames(generator.frame_rate_hz))
+    parts, per_frame = list(generator._parts(request, windows, options)), generator.samples_per_frame
+    fade = round(SHORT.fade_s * RATE_HZ)
+    as_made = whole(joined(parts, per_frame, fade))
+    in_place = whole(joined(in_order(parts, per_frame), per_frame, fade))
+    found = made(generator, request, options)
+    assert np.array_equal(found, in_place) and not np.array_equal(found, as_made)
 
 
 def test_the_chain_is_restoration_extraction_and_the_other_speaker(generator):

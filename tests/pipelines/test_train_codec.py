@@ -1,22 +1,27 @@
 """The command trains a real codec on real files: it ends with a model, goes on after a kill bit for bit, says what is wrong."""
 
+import dataclasses
 import hashlib
 import json
 import os
 import signal
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import soundfile
+import torch
 from safetensors.numpy import load_file
 
 from codec.model import Codec
 from infra import corpus_manifest, tracking
 from pipelines import train_codec
 from tests.pipelines.conftest import RATE_HZ, command, finished, voice
+from tests.training.ranks import run_ranks
+from training.budget import State
 
 OPTIONS = ["--clips.logical-workers", "2", "--clips.crop-s", "0.4", "--training.batch-size", "4", "--adversarial-start", "2"]
 OPTIONS += ["--validation-steps", "3", "--validation.per-domain", "1", "--checkpoint-steps", "2", "--steps", "6", "--no-report"]
@@ -44,6 +49,12 @@ def trained(*arguments, code=0):
     found, output = finished(command("pipelines.train_codec", *arguments, environment={"OMP_NUM_THREADS": "1"}))
     assert found == code, output
     return output
+
+
+def parsed(*arguments):
+    """The configuration of the preset tiny with these options."""
+    choices = {"tiny": train_codec.Choice("tiny", train_codec.TrainCodec, train_codec.presets()["tiny"])}
+    return train_codec.parse(choices, ["tiny", *map(str, arguments)], "test")[1]
 
 
 def curve(out):
@@ -111,7 +122,7 @@ def test_a_run_that_is_asked_to_stop_saves_and_goes_on_as_the_same_run(whole, vo
         time.sleep(0.005)
     process.send_signal(signal.SIGTERM)
     code, output = finished(process)
-    assert code == 75 and "is saved; the same command goes on" in output, output
+    assert code == 75 and "is saved; the same command goes on" in output and "error:" not in output, output
     assert not (tmp_path / "run/model").exists()
     trained(*arguments)
     assert curve(tmp_path / "run") == curve(whole)
@@ -163,6 +174,12 @@ def test_another_configuration_in_the_folder_of_a_run_is_refused(whole, voices):
         (["tny"], "no preset 'tny': did you mean 'tiny'?"),
         (["xxxxx"], "no preset 'xxxxx': there are tiny, small, hcodec-1.0"),
         (["tiny", "--corpus", "/nowhere"], "/nowhere: no such folder"),
+        (["tiny", "--data", "/nowhere"], "/nowhere: no finished dataset here"),
+        (["tiny", "--clips.num-channels", "2"], "--clips.num-channels is 2: give 1. A codec is trained on mono clips"),
+        (
+            ["tiny", "--workers", "16", "--training.batch-size", "16"],
+            "16 ranks: raise --clips.logical-workers, which is 8, to 16 or a multiple of it",
+        ),
         (["tiny", "--training.micro-batch-size", "3"], "micro-batch-size is 3"),
         (["tiny", "--workers", "3"], "batch-size is 8: give a multiple of the 3 ranks"),
         (
@@ -170,6 +187,10 @@ def test_another_configuration_in_the_folder_of_a_run_is_refused(whole, voices):
             "3 ranks: give a number that divides --clips.logical-workers",
         ),
         (["tiny", "--model.teacher.kind", "transformers", "--model.teacher.source", "/nowhere/hubert"], "/nowhere/hubert"),
+        (
+            ["tiny", "--model.teacher.kind", "transformers", "--model.teacher.source", "/nowhere/hubert"],
+            "--model.teacher.kind log-mel trains without any teacher's weights",
+        ),
     ],
 )
 def test_a_mistake_is_told_before_anything_starts(arguments, message, tmp_path):
@@ -213,11 +234,71 @@ def test_the_folder_is_named_after_all_that_decides_the_codec(voices, monkeypatc
     monkeypatch.chdir(tmp_path)
 
     def folder(*arguments):
-        choices = {"tiny": train_codec.Choice("tiny", train_codec.TrainCodec, train_codec.presets()["tiny"])}
-        _, config = train_codec.parse(choices, ["tiny", "--corpus", str(voices), *arguments], "test")
-        return train_codec.job_of(config, "tiny").folder
+        return train_codec.job_of(parsed("--corpus", str(voices), *arguments), "tiny").folder
 
     assert folder().startswith("data/codec-tiny-") and len(folder()) == len("data/codec-tiny-") + 12
     assert folder() == folder("--steps", "7", "--checkpoint-steps", "3", "--workers", "2", "--no-report")
     others = [("--training.seed", "1"), ("--model.latent-width", "64"), ("--generator.learning-rate", "1e-4")]
     assert len({folder(), *(folder(*other) for other in others)}) == 4
+
+
+def test_a_published_preset_trains_without_its_teacher_as_the_message_says(voices, tmp_path):
+    config = train_codec.presets()["hcodec-1.0"]
+    teacher = dataclasses.replace(config.model.teacher, kind="log-mel")
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, teacher=teacher), corpus=str(voices))
+    assert (
+        train_codec.job_of(dataclasses.replace(config, out=str(tmp_path)), "hcodec-1.0").config.model.teacher.kind == "log-mel"
+    )
+
+
+def test_on_a_cluster_a_relative_folder_is_refused_before_ray_is_asked(voices, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    with pytest.raises(ValueError, match="--out runs/a, and RAY_ADDRESS is set: give the absolute path"):
+        train_codec.main(["tiny", "--corpus", str(voices), "--out", "runs/a", "--workers", "2"])
+
+
+def rank_of(number, world_size=2, device="cpu"):
+    return SimpleNamespace(rank=number, world_size=world_size, device=torch.device(device))
+
+
+def test_a_node_without_the_folder_of_the_run_or_with_other_code_is_refused(voices, tmp_path):
+    job = train_codec.job_of(parsed("--corpus", voices, "--out", tmp_path / "run"), "tiny")
+    with pytest.raises(ValueError, match=r"run/run\.json: --out must be a folder that all nodes share"):
+        train_codec.check_node(job, rank_of(0))
+    train_codec.check_node(job, rank_of(1))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/run.json").write_text("{}")
+    train_codec.check_node(job, rank_of(0))
+    origin = dataclasses.replace(job.origin, parents=job.origin.parents | {"code": "000000000000"})
+    with pytest.raises(ValueError, match=r"has other code in .* than the machine of the command"):
+        train_codec.check_node(dataclasses.replace(job, origin=origin), rank_of(1))
+
+
+def test_few_clips_a_gpu_are_told_once_and_only_on_gpus(voices, tmp_path, caplog):
+    job, done = train_codec._begun(parsed("--corpus", voices, "--out", tmp_path / "run"), "tiny")
+    assert not done
+    for rank in (rank_of(0, 1, "cuda"), rank_of(0, 2), rank_of(1, 2, "cuda")):
+        train_codec.check_node(job, rank)
+    assert not caplog.messages
+    train_codec.check_node(job, rank_of(0, 2, "cuda"))
+    (said,) = caplog.messages
+    assert said.startswith("4 clips in a step are few for a GPU: --training.batch-size 8 is over all 2 ranks; 16 or more")
+
+
+def begun_by(voices, place):
+    """How often this rank of torchrun makes the job, where only the first one sees a finished run on its own disk."""
+    rank = torch.distributed.get_rank()
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2"}
+    (place / str(rank)).mkdir(parents=True)
+    os.chdir(place / str(rank))
+    config = parsed("--corpus", voices, "--out", "run", "--steps", "5", "--no-report")
+    if rank == 0:
+        train_codec._publish(Codec(config.model), train_codec.job_of(config, "tiny"), State(step=5))
+    calls, job_of = [], train_codec.job_of
+    train_codec.job_of = lambda *arguments: calls.append(arguments) or job_of(*arguments)
+    train_codec.train_codec(config, "tiny")
+    return len(calls), os.listdir(".")
+
+
+def test_under_torchrun_the_first_rank_alone_looks_at_the_data_and_decides_for_all(voices, tmp_path):
+    assert run_ranks(begun_by, 2, tmp_path / "ranks", voices, tmp_path / "disks") == [(1, ["run"]), (0, [])]

@@ -65,10 +65,10 @@ def training(stage: int = 0, precision: str = "fp32", learning_rate: float = 1e-
     return CodecTraining(general, engine, engine, DISCRIMINATORS, adversarial_start=2, adversarial_ramp=2)
 
 
-def trainee(settings: CodecTraining, config: CodecConfig = FIXED) -> CodecTrainee:
+def trainee(settings: CodecTraining, config: CodecConfig = FIXED, device: str = "cpu") -> CodecTrainee:
     """With other weights on each rank, which the start must make those of rank 0."""
     torch.manual_seed(rank())
-    return CodecTrainee(Codec(config), settings)
+    return CodecTrainee(Codec(config), settings, device)
 
 
 def run(trained: CodecTrainee, steps: range) -> list[dict[str, float]]:
@@ -90,7 +90,7 @@ class Trained:
     results: list[dict[str, float]]
     files: dict[str, dict[str, Tensor]]  # on rank 0
     buffers: dict[str, Tensor]
-    published: dict[str, Tensor]
+    published: dict[str, Tensor] | None  # on rank 0
 
 
 def train(settings: CodecTraining, steps: int, config: CodecConfig = FIXED) -> Trained:
@@ -101,7 +101,8 @@ def train(settings: CodecTraining, steps: int, config: CodecConfig = FIXED) -> T
 
 def finished(trained: CodecTrainee, results: list[dict[str, float]]) -> Trained:
     buffers = {name: buffer.clone() for name, buffer in trained.codec.named_buffers()}
-    return Trained(results, state(trained), buffers, trained.publish().state_dict())
+    published = trained.publish()
+    return Trained(results, state(trained), buffers, published and published.state_dict())
 
 
 def every(variants: list[tuple[Any, ...]]) -> list[Trained]:

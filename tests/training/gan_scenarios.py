@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from codec import losses
+from codec.seanet import SeanetEncoder
 from tests.codec import samples
 from tests.training import gan
 from training.codec_step import CodecTrainee, Sums
@@ -25,11 +26,31 @@ def first_step(stage: int) -> gan.Trained:
     return gan.train(gan.training(stage), 1)
 
 
-def in_bf16(stage: int) -> gan.Trained:
-    """Eight steps on the same clips."""
-    one = gan.trainee(gan.training(stage, "bf16", learning_rate=3e-3))
+def in_bf16(stage: int) -> tuple[gan.Trained, gan.Trained]:
+    """Eight steps on the same clips in bf16, and the first two of them in fp32."""
     inputs = gan.batches(2, rank(), gan.world_size())
-    return gan.finished(one, [one.step(inputs, step) for step in range(1, 9)])
+    trainees = [gan.trainee(gan.training(stage, precision, learning_rate=3e-3)) for precision in ("bf16", "fp32")]
+    return tuple(
+        gan.finished(one, [one.step(inputs, step) for step in range(1, last + 1)]) for one, last in zip(trainees, (8, 2))
+    )
+
+
+def on_a_gpu(stage: int) -> tuple[gan.Trained, dict, dict]:
+    """Two steps in bf16; their state, and that of a fresh trainee that has loaded it."""
+    settings = gan.training(stage, "bf16")
+    one, other = (gan.trainee(settings, device="cuda") for _ in range(2))
+    results = gan.run(one, range(1, 3))
+    saved = gan.state(one)
+    other.load(saved)
+    return gan.finished(one, results), saved, gan.state(other)
+
+
+def gone_on(stage: int, every_files: list[dict[str, dict[str, Tensor]]]) -> dict[str, Tensor]:
+    """The generator's weights two steps after the checkpoint of another stage."""
+    one = gan.trainee(gan.training(stage))
+    one.load(every_files[stage - 1])
+    gan.run(one, range(NUM_STEPS + 1, NUM_STEPS + 3))
+    return gan.state(one)["generator"]
 
 
 def dynamic(stage: int) -> gan.Trained:
@@ -139,12 +160,24 @@ def _not_finite(loss: str):
 
 
 @contextmanager
+def _not_finite_latent():
+    """The encoder gives NaN."""
+    sound = SeanetEncoder.forward
+    SeanetEncoder.forward = lambda encoder, *inputs: sound(encoder, *inputs) * math.nan
+    try:
+        yield
+    finally:
+        SeanetEncoder.forward = sound
+
+
+@contextmanager
 def _sound():
     yield
 
 
 SPOILT = {
     "wave": _sound,
+    "latent": _not_finite_latent,
     "generator": lambda: _not_finite("mel_distance"),
     "discriminator": lambda: _not_finite("discriminator_loss"),
 }

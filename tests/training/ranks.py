@@ -1,4 +1,4 @@
-"""Real ranks for tests: processes with a gloo group of their own."""
+"""Real ranks for tests: processes with a group of their own, of gloo, with nccl beside it where each has a GPU."""
 
 import os
 from collections.abc import Callable
@@ -8,6 +8,8 @@ from typing import Any
 import torch
 import torch.multiprocessing
 from torch import distributed as dist
+
+from training.launch import GLOO, NCCL
 
 
 def run_ranks(scenario: Callable[..., Any], world_size: int, folder: Path, *arguments: Any) -> list[Any]:
@@ -21,7 +23,8 @@ def _rank(rank: int, scenario: Callable[..., Any], world_size: int, folder: Path
     torch.set_num_threads(1)
     os.environ |= {"LOCAL_RANK": str(rank), "TORCH_EXTENSIONS_DIR": str(folder / "extensions")}
     store = dist.FileStore(str(folder / "store"), world_size)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size)
+    backend = NCCL if torch.cuda.device_count() >= world_size else GLOO
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
     torch.save(scenario(*arguments), folder / f"result-{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()

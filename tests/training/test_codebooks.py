@@ -94,12 +94,18 @@ def test_codebooks_that_had_their_start_keep_it():
     assert torch.equal(codec.acoustic_quantiser.codebooks, before)
 
 
-def test_latents_that_are_not_finite_are_refused_and_leave_no_hook():
-    codec = Codec()
-    with pytest.raises(ValueError, match="not all finite"):
-        initialise_codebooks(codec, lambda: codec(torch.full((2, D, F), torch.nan), torch.tensor([F, F])), key=3)
-    assert not codec.acoustic_quantiser.initialised.any()
+def test_latents_that_are_not_finite_change_nothing_and_leave_no_hook():
+    codec, (latent_BDF, num_frames_B) = Codec(), batch(0)
+    before = {name: buffer.clone() for name, buffer in codec.named_buffers()}
+
+    def forward() -> None:  # those of the second quantiser alone
+        codec.acoustic_quantiser(latent_BDF, num_frames_B)
+        codec.semantic_quantiser(torch.full((2, D, F), torch.nan))
+
+    assert not initialise_codebooks(codec, forward, key=3)
+    assert [name for name, buffer in codec.named_buffers() if not torch.equal(buffer, before[name])] == []
     assert not codec.acoustic_quantiser._forward_pre_hooks
+    assert initialise_codebooks(codec, lambda: codec(latent_BDF, num_frames_B), key=3)
 
 
 def test_buffers_of_one_rank_are_the_same():

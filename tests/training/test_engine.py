@@ -1,4 +1,8 @@
 import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,7 +10,8 @@ import torch
 from tests.training import mlp
 from tests.training.ranks import run_ranks
 from training import state_dicts
-from training.engine import HoldableAdamW
+from training.config import TrainingConfig
+from training.engine import HoldableAdamW, make_engine
 
 pytestmark = pytest.mark.slow
 STAGES = pytest.mark.parametrize("stage", mlp.STAGES)
@@ -80,3 +85,28 @@ def test_held_adam_keeps_even_what_decays():
     adam.held = False
     adam.step()
     assert not torch.equal(weight.data, torch.ones(2))
+
+
+@pytest.mark.parametrize("field", ["offload_optimiser", "offload_weights"])
+def test_offloading_from_a_cpu_is_refused(field):
+    settings = replace(mlp.settings(3), **{field: True})
+    with pytest.raises(ValueError, match=f"{field.replace('_', '-')} is True: give False on a CPU"):
+        make_engine(mlp.Network(), settings, TrainingConfig(), "cpu")
+
+
+def test_deepspeed_is_imported_no_sooner_than_its_device_is_known():
+    code = "import sys, training.codec_step; sys.exit('deepspeed' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def says_its_device():
+    """What DeepSpeed calls the device that an engine on a CPU made it use."""
+    mlp.engine(1)
+    from deepspeed.accelerator import get_accelerator
+
+    return get_accelerator().device_name(), get_accelerator()._name, "DS_ACCELERATOR" in os.environ
+
+
+def test_an_engine_on_a_cpu_makes_deepspeed_use_it_without_a_warning(tmp_path, capfd):
+    assert run_ranks(says_its_device, 1, tmp_path)[0] == ("cpu", "cpu", True)
+    assert "Setting accelerator to CPU" not in "".join(capfd.readouterr())

@@ -4,13 +4,14 @@ import json
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from infra.storage import StorageError
-from training.guard import Diverged, SkipGuard, agreed, gathered, on_first_rank
+from training.guard import Diverged, SkipGuard, agreed, gathered, longest, on_first_rank
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,6 +53,7 @@ def test_many_keys_are_shortened():
 
 def test_alone_everything_is_agreed():
     assert agreed(True, False) == [True, False] and gathered("a") == ["a"] and on_first_rank(lambda: 7) == 7
+    assert longest(1.5) == 1.5 and on_first_rank(lambda: 7, timedelta(days=1)) == 7
     with pytest.raises(StorageError, match="full"):
         on_first_rank(lambda: (_ for _ in ()).throw(StorageError(28, "full")))
 
@@ -60,7 +62,8 @@ RANKS = """
 import json, sys
 import torch.distributed as dist
 from infra.storage import StorageError
-from training.guard import SkipGuard, agreed, gathered, on_first_rank
+from training.guard import SkipGuard, agreed, gathered, longest, on_first_rank
+from datetime import timedelta
 from types import SimpleNamespace
 dist.init_process_group("gloo")
 rank = dist.get_rank()
@@ -73,6 +76,7 @@ try:
     on_first_rank(fail)
 except StorageError as error:
     found.append([error.errno, error.strerror])
+found += [longest(0.1 + rank), on_first_rank(lambda: f"slowly by {rank}", timedelta(minutes=1))]
 open(f"{sys.argv[1]}/{rank}.json", "w").write(json.dumps(found))
 """
 
@@ -86,4 +90,12 @@ def test_on_two_ranks_both_decide_and_fail_alike(tmp_path):
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert first == second
     keys = {"skipped_keys": ["clip-0", "clip-1"]}
-    assert first == [[True, False, True], [{"rank": 0}, {"rank": 1}], "made by 0", keys, [28, "full, says 0"]]
+    assert first == [
+        [True, False, True],
+        [{"rank": 0}, {"rank": 1}],
+        "made by 0",
+        keys,
+        [28, "full, says 0"],
+        1.1,
+        "slowly by 0",
+    ]

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 
 from tests.training.test_loop import curve, run, weights
-from training.launch import Resources, Worker, launch
+from training.launch import Resources, Worker, joined, launch, require_absolute
 
 ROOT = Path(__file__).parents[2]
 VALUES = {"steps": 12, "checkpoint_steps": 4}
@@ -140,3 +140,25 @@ def test_another_number_of_ranks_goes_on_from_the_same_weights_and_the_next_clip
 def test_a_mistake_found_on_one_rank_ends_the_run_with_its_message(tmp_path):
     code, output = finished(torchrun(tmp_path, mistake="no such teacher"))
     assert code != 0 and "error: no such teacher" in output
+
+
+def test_only_the_ranks_of_torchrun_are_joined_before_the_launch_which_uses_their_group(no_group, monkeypatch):
+    with joined(Resources()):
+        assert not dist.is_initialized()
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}.items():
+        monkeypatch.setenv(name, value)
+    with joined(Resources()):
+        assert launch(lambda config, worker: worker.world_size, None, Resources()) == 1
+        assert dist.is_initialized()
+    assert not dist.is_initialized()
+
+
+def test_on_a_cluster_the_folder_of_a_run_is_absolute(monkeypatch, tmp_path):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    require_absolute("runs/a", Resources(workers=2))
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    require_absolute("runs/a", Resources())  # without Ray
+    require_absolute(str(tmp_path), Resources(workers=2))
+    for out, given in (("runs/a", "--out runs/a"), ("", "no --out")):
+        with pytest.raises(ValueError, match=f"{given}, and RAY_ADDRESS is set: give the absolute path"):
+            require_absolute(out, Resources(workers=2))

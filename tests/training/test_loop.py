@@ -10,16 +10,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import distributed as dist
 
 from infra import tracking
 from infra.storage import StorageError, open_store
 from tests.training import toy_trainee
+from tests.training.ranks import run_ranks
 from tests.training.toy_trainee import Toy, checkpoints_of, train_toy
+from training import budget
+from training.budget import LoopConfig
 from training.guard import Diverged
-from training.launch import Resources, launch
+from training.launch import Resources, Worker, launch
 
 ROOT = Path(__file__).parents[2]
 
@@ -187,7 +192,7 @@ def test_a_signal_saves_ends_with_a_code_of_its_own_and_loses_no_step(undisturbe
         process.send_signal(number)
         _, errors = process.communicate()
     assert process.returncode == code, errors
-    assert "goes on" in errors.splitlines()[-1]
+    assert "goes on" in errors.splitlines()[-1] and "error:" not in errors
     stopped = checkpoints_of(Toy(out=str(tmp_path))).newest().step
     assert stopped == len(curve(tmp_path)) - 1 and 3 <= stopped < 30
     run(tmp_path, **values)
@@ -210,3 +215,18 @@ def test_no_process_is_left_with_the_lock(tmp_path):
     run(tmp_path, steps=1)
     assert os.listdir(tmp_path / "checkpoints") == ["step-00000001"]
     tracking.Tracker(tmp_path).close()
+
+
+def minutes_on_skewed_clocks(out, fast_rank):
+    """What each rank believes in the end, where one's clock has run through the minutes after its first step."""
+    if dist.get_rank() == fast_rank:
+        budget.time = SimpleNamespace(monotonic=lambda: 1e6 * time.monotonic())
+    state = train_toy(Toy(out=str(out), steps=1000, minutes=10.0), Worker(torch.device("cpu")))
+    return state.step, state.seconds, state.is_finished(LoopConfig(minutes=10.0))
+
+
+@pytest.mark.parametrize("fast_rank", [0, 1])
+def test_ranks_whose_clocks_differ_agree_whether_the_minutes_are_over(tmp_path, fast_rank):
+    first, second = run_ranks(minutes_on_skewed_clocks, 2, tmp_path / "ranks", tmp_path, fast_rank)
+    assert first == second
+    assert first[0] == 1 and first[2]

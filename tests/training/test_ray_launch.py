@@ -71,3 +71,17 @@ def test_more_gpus_than_this_machine_has_are_refused():
             ray_launch._check(Resources(workers=2, gpu=True), 1, own=True)
     finally:
         ray.shutdown()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_whether_there_are_gpus_is_asked_where_the_ranks_will_run(monkeypatch, capsys):
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    ray.init("local", num_cpus=2, num_gpus=2, include_dashboard=False, logging_level="WARNING")
+    try:
+        assert ray_launch._uses_gpu(Resources(workers=2), own=False)
+        assert "2 ranks on the cluster 10.0.0.1:6379, which has 2 GPUs: a GPU each" in capsys.readouterr().out
+        assert not ray_launch._uses_gpu(Resources(workers=2, gpu=False), own=False)
+        assert not ray_launch._uses_gpu(Resources(workers=2), own=True)  # this build of torch cannot use them
+        assert "CPUs only" in capsys.readouterr().out
+    finally:
+        ray.shutdown()

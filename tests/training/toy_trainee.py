@@ -35,6 +35,7 @@ class Toy:
     out: str
     checkpoints: str = ""
     steps: int = 12
+    minutes: float | None = None
     checkpoint_steps: int = 4
     validation_steps: int = 0
     max_skipped: int = 3
@@ -137,7 +138,8 @@ def train_toy(config: Toy, worker: Worker) -> State:
     trainee = ToyTrainee(config)
     tracker = Tracker(config.out if worker.rank == 0 else None)
     parts = (checkpoints_of(config), tracker, lambda state: batches(config, worker, state), trainee.validate)
-    limits = {field: getattr(config, field) for field in ("steps", "checkpoint_steps", "validation_steps", "max_skipped")}
+    names = ("steps", "minutes", "checkpoint_steps", "validation_steps", "max_skipped")
+    limits = {field: getattr(config, field) for field in names}
     try:
         return train(trainee, Run(config.seed, worker, *parts), LoopConfig(**limits))
     finally:

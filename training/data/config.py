@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,9 @@ class DomainWeights:
 class ReadingConfig:
     """How any data are read."""
 
+    PREFIX: ClassVar[str] = "--clips"
+    """Of the options that give these fields on the command line: messages name what a person can type."""
+
     logical_workers: int = 8
     """Parts that every source is dealt into, fixed for a run; the number of ranks must divide it."""
     threads: int = 2
@@ -40,11 +44,15 @@ class ReadingConfig:
     def __post_init__(self) -> None:
         for name in ("logical_workers", "threads", "prefetch_steps", "window_shards"):
             if getattr(self, name) < 1:
-                raise ValueError(f"data.{name} is {getattr(self, name)}: give 1 or more")
+                raise ValueError(f"{self.option(name)} is {getattr(self, name)}: give 1 or more")
         if self.window_mb <= 0:
-            raise ValueError(f"data.window_mb is {self.window_mb}: give more than 0")
+            raise ValueError(f"{self.option('window_mb')} is {self.window_mb}: give more than 0")
         if not 0 <= self.max_reject_share <= 1:
-            raise ValueError(f"data.max_reject_share is {self.max_reject_share}: give a number from 0 to 1")
+            raise ValueError(f"{self.option('max_reject_share')} is {self.max_reject_share}: give a number from 0 to 1")
+
+    def option(self, name: str) -> str:
+        """The option of a field."""
+        return f"{self.PREFIX}.{name.replace('_', '-')}"
 
 
 @dataclass(frozen=True)
@@ -71,10 +79,12 @@ class DataConfig(ReadingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.min_source_rate_hz < 0:
-            raise ValueError(f"data.min_source_rate_hz is {self.min_source_rate_hz}: give 0 or more")
+            raise ValueError(f"{self.option('min_source_rate_hz')} is {self.min_source_rate_hz}: give 0 or more")
         if self.num_channels not in (1, 2):
-            raise ValueError(f"data.num_channels is {self.num_channels}: give 1 or 2")
+            raise ValueError(f"{self.option('num_channels')} is {self.num_channels}: give 1 or 2")
         if not 0 < self.peak[0] <= self.peak[1] <= 1:
-            raise ValueError(f"data.peak is {self.peak}: give a range within (0, 1]")
-        if self.crop_s <= 0 or not self.roles:
-            raise ValueError(f"data.crop_s is {self.crop_s}, and must be above 0, data.roles not empty")
+            raise ValueError(f"{self.option('peak')} is {self.peak}: give a range within (0, 1]")
+        if self.crop_s <= 0:
+            raise ValueError(f"{self.option('crop_s')} is {self.crop_s}: give more than 0")
+        if not self.roles:
+            raise ValueError(f"{self.option('roles')} names none: give one or more, or all")

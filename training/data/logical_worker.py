@@ -47,7 +47,7 @@ def check_states(states: dict[str, WorkerState], sources: Sequence[Source], num_
     """ValueError if these are not the states of all logical workers of a run on these sources."""
     if sorted(map(int, states)) != list(range(num_workers)):
         raise ValueError(
-            f"the data's state is of {len(states)} logical workers, not of {num_workers}: keep data.logical_workers"
+            f"the data's state is of {len(states)} logical workers, not of {num_workers}: keep the option logical-workers"
         )
     there = {source.id for source in sources}
     for state in states.values():

@@ -54,8 +54,9 @@ class Quarantine:
             counts = ", ".join(f"{count} {reason}" for reason, count in sorted(self.reasons.items()))
             see = f", see {self.path}," if self.path else ""
             raise TooManyRejects(
-                f"{len(self._clips)} of {self.num_clips} clips cannot serve ({counts}), more than data.max_reject_share"
-                f" {self.max_share}; the last is {rejected}. Mend or remove them{see} or raise it"
+                f"{len(self._clips)} of {self.num_clips} clips cannot serve ({counts}), more than the share of"
+                f" {self.max_share} that is allowed; the last is {rejected}. Mend or remove them{see} or raise the option"
+                " max-reject-share (--clips. of a codec, --examples. of a language model)"
             )
 
     def _write(self, rejected: Rejected) -> None:

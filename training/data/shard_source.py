@@ -116,7 +116,7 @@ def _chosen(table: pa.Table, config: DataConfig, where: str) -> pa.Table:
     if not kept.num_rows:
         raise ValueError(
             f"{where}: no clip with a role of {', '.join(config.roles)} and at least {config.min_source_rate_hz} Hz;"
-            f" there are the roles {', '.join(map(repr, there)) or 'none'}: choose with data.roles"
+            f" there are the roles {', '.join(map(repr, there)) or 'none'}: choose with --clips.roles"
         )
     return kept.drop_columns("role").combine_chunks()
 

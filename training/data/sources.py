@@ -52,7 +52,9 @@ def open_sources(config: DataConfig, folder: Store, splits: Sequence[str] = ("tr
     sources = [source for source in found if weights[source.domain]]
     if not sources:
         there = ", ".join(sorted({source.domain for source in found})) or "nothing is named"
-        raise ValueError(f"no data to train on ({there}): name data.corpora or data.shards whose domain has a weight")
+        raise ValueError(
+            f"no data to train on ({there}): name --corpus or --data of a domain that has a weight in --clips.weights"
+        )
     places: dict[str, str] = {}
     for source in sources:
         if source.id in places:

@@ -127,9 +127,10 @@ class Steps(Generic[T, B]):
 def _check(config: ReadingConfig, batching: Batching) -> None:
     workers, ranks, size = config.logical_workers, batching.world_size, batching.batch_size
     if size < 1 or size % workers:
-        raise ValueError(f"batch size {size}: give a multiple of data.logical_workers, which is {workers}")
+        raise ValueError(f"batch size {size}: give a multiple of {config.option('logical_workers')}, which is {workers}")
     if workers % ranks:
-        raise ValueError(f"{ranks} ranks do not divide data.logical_workers {workers}: take another number of ranks")
+        option = config.option("logical_workers")
+        raise ValueError(f"{ranks} ranks do not divide {option}, which is {workers}: take another number of ranks")
     micro, per_rank = batching.micro_batch_size, size // ranks
     if micro < 1 or per_rank % micro:
         raise ValueError(

@@ -119,7 +119,7 @@ def _settle(place: str, num_shards: int, rejects: list[Rejected], max_share: flo
     shards = [rejected for rejected in rejects if not rejected.key]
     text = f"{place}: {len(shards)} of {num_shards} tars and {len(rejects) - len(shards)} clips cannot serve: {rejects[0]}"
     if len(shards) > max_share * num_shards:
-        raise TooManyRejects(f"{text}; mend or remove them, or raise data.max_reject_share {max_share}")
+        raise TooManyRejects(f"{text}; mend or remove them, or raise --clips.max-reject-share, which is {max_share}")
     print(f"{text} (and {len(rejects) - 1} more)" if len(rejects) > 1 else text)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from training.data.config import ReadingConfig
 
@@ -31,6 +32,8 @@ class TaskWeights:
 class TokenData(ReadingConfig):
     """Where tokens come from and what is made of them."""
 
+    PREFIX: ClassVar[str] = "--examples"
+
     datasets: tuple[str, ...] = ()
     """Token datasets of `make encode`, or folders or s3:// prefixes of them."""
     weights: TaskWeights = field(default_factory=TaskWeights)
@@ -46,6 +49,6 @@ class TokenData(ReadingConfig):
         super().__post_init__()
         for name in ("crop_s", "reference_s"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"data.{name} is {getattr(self, name)}: give more than 0")
+                raise ValueError(f"{self.option(name)} is {getattr(self, name)}: give more than 0")
         if self.bucket_steps < 1:
-            raise ValueError(f"data.bucket_steps is {self.bucket_steps}: give 1 or more")
+            raise ValueError(f"{self.option('bucket_steps')} is {self.bucket_steps}: give 1 or more")

@@ -7,12 +7,12 @@ from training.data.config import DataConfig, DomainWeights
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"num_channels": 3}, "num_channels is 3: give 1 or 2"),
-        ({"peak": (0.5, 1.5)}, "peak"),
-        ({"crop_s": 0.0}, "crop_s"),
-        ({"roles": ()}, "roles not empty"),
-        ({"logical_workers": 0}, "logical_workers is 0: give 1 or more"),
-        ({"max_reject_share": 2.0}, "max_reject_share is 2.0"),
+        ({"num_channels": 3}, "--clips.num-channels is 3: give 1 or 2"),
+        ({"peak": (0.5, 1.5)}, "--clips.peak is"),
+        ({"crop_s": 0.0}, "--clips.crop-s is 0.0: give more than 0"),
+        ({"roles": ()}, "--clips.roles names none"),
+        ({"logical_workers": 0}, "--clips.logical-workers is 0: give 1 or more"),
+        ({"max_reject_share": 2.0}, "--clips.max-reject-share is 2.0"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(values, message):

@@ -39,6 +39,7 @@ def test_more_than_the_share_of_distinct_clips_ends_the_run_with_counts_and_a_re
         for clip in range(2):
             quarantine.add("corpus", clip, Rejected("missing", "no such file", file=f"{clip}.wav", key=str(clip)))
     with pytest.raises(
-        TooManyRejects, match=r"3 of 40 clips cannot serve \(2 missing, 1 silent\).*c.wav: silent.*quarantine.jsonl"
+        TooManyRejects,
+        match=r"3 of 40 clips cannot serve \(2 missing, 1 silent\).*c.wav: silent.*quarantine.jsonl.*option max-reject-share",
     ):
         quarantine.add("corpus", 2, Rejected("silent", "peak 0", file="c.wav", key="c"))

@@ -33,7 +33,7 @@ def test_a_folder_of_datasets_is_all_of_them(tmp_path, run):
 
 
 def test_nothing_named_and_nothing_there_are_refused_with_a_remedy(tmp_path, own_dataset, run):
-    with pytest.raises(ValueError, match=r"name data\.corpora or data\.shards"):
+    with pytest.raises(ValueError, match="name --corpus or --data of a domain"):
         open_sources(DataConfig(), run)
     with pytest.raises(ValueError, match=r"no finished dataset here.*speech="):
         open_sources(DataConfig(shards=(f"{tmp_path}/none",)), run)

@@ -103,8 +103,8 @@ def test_what_cannot_serve_is_replaced_and_too_much_of_it_ends_the_threads():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"batch_size": 6}, r"batch size 6: give a multiple of data\.logical_workers, which is 4"),
-        ({"world_size": 3}, r"3 ranks do not divide data\.logical_workers 4"),
+        ({"batch_size": 6}, r"batch size 6: give a multiple of --clips.logical-workers, which is 4"),
+        ({"world_size": 3}, r"3 ranks do not divide --clips.logical-workers, which is 4"),
         ({"micro_batch_size": 3}, "micro-batch size 3 does not divide the 8 clips of a rank"),
     ],
 )

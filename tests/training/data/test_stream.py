@@ -297,8 +297,8 @@ def test_the_time_a_step_waited_is_told(config, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 6}, "batch size 6: give a multiple of data.logical_workers, which is 4"),
-        ({"world_size": 3}, "3 ranks do not divide data.logical_workers 4"),
+        ({"batch_size": 6}, "batch size 6: give a multiple of --clips.logical-workers, which is 4"),
+        ({"world_size": 3}, "3 ranks do not divide --clips.logical-workers, which is 4"),
         ({"micro_batch_size": 3}, "micro-batch size 3 does not divide the 8 clips of a rank"),
     ],
 )
@@ -312,7 +312,7 @@ def test_a_state_of_other_data_or_other_workers_is_refused(config, mixed, tmp_pa
     with pytest.raises(ValueError, match="not those of the checkpoint"):
         Stream(opened(mixed, tmp_path), mixed, BATCHING, state=state)
     other = DataConfig(shards=config.shards, crop_s=0.1, logical_workers=8)
-    with pytest.raises(ValueError, match=r"state is of 4 logical workers, not of 8: keep data\.logical_workers"):
+    with pytest.raises(ValueError, match=r"state is of 4 logical workers, not of 8: keep the option logical-workers"):
         Stream(opened(other, tmp_path), other, BATCHING, state=state)
 
 

@@ -73,7 +73,7 @@ def test_a_cut_tar_is_left_out_or_too_many(tars, tmp_path, capsys, kept):
     index = open_index(str(tars), open_store(str(tmp_path / "run")), 0.4)
     assert set(index.clips["shard"].to_pylist()) == {0, 2}
     assert "1 of 3 tars and 0 clips cannot serve" in capsys.readouterr().out
-    with pytest.raises(TooManyRejects, match=r"x-001.tar: (changed|undecodable).*max_reject_share 0.1"):
+    with pytest.raises(TooManyRejects, match=r"x-001.tar: (changed|undecodable).*--clips.max-reject-share, which is 0.1"):
         open_index(str(tars), open_store(str(tmp_path / "other")), 0.1)
 
 

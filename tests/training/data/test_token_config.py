@@ -14,10 +14,10 @@ def test_every_task_has_a_weight():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"crop_s": 0.0}, "crop_s is 0.0: give more than 0"),
-        ({"reference_s": -1.0}, "reference_s"),
-        ({"bucket_steps": 0}, "bucket_steps is 0: give 1 or more"),
-        ({"threads": 0}, "threads is 0: give 1 or more"),
+        ({"crop_s": 0.0}, "--examples.crop-s is 0.0: give more than 0"),
+        ({"reference_s": -1.0}, "--examples.reference-s is -1.0"),
+        ({"bucket_steps": 0}, "--examples.bucket-steps is 0: give 1 or more"),
+        ({"threads": 0}, "--examples.threads is 0: give 1 or more"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(values, message):
