@@ -1,8 +1,8 @@
 """From a shard of a task's audio to a shard of tokens. No Ray in here.
 
 A token shard has the name and the keys of the audio shard it comes from. Members: `<key>.<role>_acoustic.npy` and
-`<key>.<role>_semantic.npy` (int16, layers x frames) for each target role, the conditions (`input`, `reference`) as the FLAC that
-they were, `<key>.json`.
+`<key>.<role>_semantic.npy` (int16, layers x frames) for each target role, the conditions (`input`, `reference`) as the FLAC
+that they were, `<key>.json`.
 """
 
 import hashlib
