@@ -40,9 +40,7 @@ def test_a_run_is_finished_when_its_model_is_there_and_its_budget_used_up(run):
 def test_a_folder_with_a_model_of_another_configuration_is_refused(run):
     run.publish(Weights(), State(step=5))
     other = RunFolder(run.path, Origin({"width": 16}, {}))
-    with pytest.raises(
-        ValueError, match=r"of another configuration: width was 8 and is now 16; .* another --out"
-    ):
+    with pytest.raises(ValueError, match=r"of another configuration: width was 8 and is now 16; .* another --out"):
         other.is_finished(LoopConfig())
 
 
