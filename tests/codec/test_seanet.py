@@ -1,6 +1,8 @@
+import pytest
 import torch
 from torch import nn
 
+from codec.presets import PRESETS
 from codec.seanet import SeanetEncoder
 from tests.codec import samples
 
@@ -26,3 +28,14 @@ def test_convolutions_are_weight_normed():
     for convolution in convolutions:
         gain = convolution.parametrizations.weight.original0
         torch.testing.assert_close(convolution.weight.flatten(1).norm(dim=1), gain.flatten())
+
+
+@pytest.mark.parametrize("preset", ["tiny", "small", "hcodec-1.0"])
+def test_an_untrained_encoder_already_tells_frames_apart(preset):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = SeanetEncoder(PRESETS[preset]).eval()
+    with torch.no_grad():
+        latent_BDF = encoder(samples.noises(1, 16000))
+    assert latent_BDF.std(2).norm() > 0.2 * latent_BDF.norm(dim=1).mean()
+    assert 0.1 < latent_BDF.square().mean().sqrt() < 2
