@@ -15,7 +15,7 @@ from codec.transformer import Transformer
 def normed_conv(in_width: int, out_width: int, kernel_size: int, stride: int = 1) -> nn.Module:
     """With weights that keep the variance and no bias at first (He et al., 2015).
 
-    By torch's own start each layer loses most of the signal but not its bias: after all layers the latent is the same number for
+    By torch's own start each layer loses most of the signal but not its bias: after all layers the latent is the same for
     any audio, codebooks start on rounding errors, and the acoustic stream never comes to life.
     """
     conv = ReflectConv1d(in_width, out_width, kernel_size, stride)
