@@ -102,5 +102,8 @@ def run(main: Callable[[list[str]], int | None]) -> None:
 
 
 def _end(message: object, code: int) -> None:
+    ray = sys.modules.get("ray")  # imported by who uses it: it takes a second
+    if ray is not None and ray.is_initialized():
+        ray.shutdown()  # what its workers logged is printed until then, and the message is to be the last line
     print(message, file=sys.stderr)
     sys.exit(code)

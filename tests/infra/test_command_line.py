@@ -1,9 +1,14 @@
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from infra.command_line import Choice, Stopped, parse, run
+
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -91,3 +96,35 @@ def test_a_stop_that_was_asked_for_is_no_error(stop, code, capsys):
         run(main)
     said = capsys.readouterr().err
     assert end.value.code == code and "goes on" in said and "error" not in said
+
+
+TALKING_WORKER = """
+import os, ray, sys, time
+from infra import cluster
+from infra.command_line import run
+
+@ray.remote
+def talk(path):
+    open(path, "w").close()
+    for number in range(1000):
+        print("line", number, file=sys.stderr, flush=True)
+        time.sleep(0.01)
+
+def main(argv):
+    cluster.start(1)
+    talk.remote(argv[0])
+    while not os.path.exists(argv[0]):
+        time.sleep(0.01)
+    time.sleep(1)
+    raise ValueError("no such teacher")
+
+run(main)
+"""
+
+
+@pytest.mark.cluster
+def test_the_message_is_the_last_line_whatever_workers_log_meanwhile(tmp_path):
+    command = [sys.executable, "-c", TALKING_WORKER, str(tmp_path / "talking")]
+    done = subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    assert done.returncode == 2 and "line 9" in done.stdout
+    assert done.stdout.rstrip().endswith("error: no such teacher"), done.stdout

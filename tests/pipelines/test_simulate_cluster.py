@@ -11,6 +11,7 @@ import pytest
 from ray.cluster_utils import Cluster
 from ray.job_submission import JobSubmissionClient
 
+from infra.storage import FolderStore
 from tests.pipelines.conftest import ROOT, command, contents, finished
 from tests.pipelines.test_simulate import SMALL, dataset_in, wait_for
 
@@ -72,6 +73,8 @@ def test_a_lost_node_loses_nothing(nodes, alone, corpus, tmp_path):
     code, output = finished(process)
     assert code == 0, output
     assert contents(dataset_in(tmp_path)) == alone
+    hidden = [path.name for path in dataset_in(tmp_path).rglob(".*")]  # of a writer on the lost node, in mid put
+    assert all(name.startswith(FolderStore.TEMPORARY) for name in hidden)  # which is swept when it is old
 
 
 def test_a_submitted_job_makes_the_same_data(nodes, alone, corpus, tmp_path):
