@@ -11,23 +11,6 @@ from torch.utils.checkpoint import checkpoint
 from lm.config import DecoderConfig
 
 
-class Cache:
-    """Keys and values of all earlier positions of a batch, of a fixed capacity.
-
-    Every row writes at its own positions, because the rows' prefixes differ in length. What lies past a row's position is stale
-    and masked.
-    """
-
-    def __init__(self, config: DecoderConfig, num_rows: int, capacity: int, like: Tensor):
-        shape = (config.num_layers, num_rows, config.kv_heads, capacity, config.head_width)
-        self.keys, self.values = like.new_zeros(shape), like.new_zeros(shape)
-        self.lengths_B = torch.zeros(num_rows, dtype=torch.int64, device=like.device)  # positions written
-        self.rows_B = torch.arange(num_rows, device=like.device)
-        self.longest = 0  # of lengths_B, known without asking the device
-        self.uniform = True  # all rows are equally long
-        self.fixed = False  # always attend over the whole capacity: static shapes, for CUDA graphs
-
-
 class Attention(nn.Module):
     """Causal self-attention with rotary positions."""
 
@@ -42,27 +25,9 @@ class Attention(nn.Module):
         """Rows side by side, or with `lengths` one after the other in a single one."""
         parts = self.project(x_BLD, rotation)
         if lengths is None:
-            return self.out(self.attend(*parts, is_causal=True))
+            return self.out(self.attend(*parts))
         rows = zip(*(part.split(lengths, dim=2) for part in parts))
-        return self.out(torch.cat([self.attend(*row, is_causal=True) for row in rows], dim=1))
-
-    def prefill(self, x_BLD: Tensor, rotation: Tensor, cache: Cache, layer: int) -> Tensor:
-        """As forward, and keeps keys and values of the first L positions."""
-        query_BHLE, key_BGLE, value_BGLE = self.project(x_BLD, rotation)
-        cache.keys[layer, :, :, : x_BLD.shape[1]], cache.values[layer, :, :, : x_BLD.shape[1]] = key_BGLE, value_BGLE
-        return self.out(self.attend(query_BHLE, key_BGLE, value_BGLE, is_causal=True))
-
-    def step(self, x_B1D: Tensor, rotation: Tensor, cache: Cache, layer: int, mask_B11L: Tensor | None) -> Tensor:
-        """One more position of each row."""
-        query_BH1E, key_BG1E, value_BG1E = self.project(x_B1D, rotation)
-        keys, values = cache.keys[layer], cache.values[layer]
-        if not cache.fixed and cache.uniform:
-            keys[:, :, cache.longest], values[:, :, cache.longest] = key_BG1E[:, :, 0], value_BG1E[:, :, 0]
-        else:
-            keys[cache.rows_B, :, cache.lengths_B] = key_BG1E[:, :, 0]
-            values[cache.rows_B, :, cache.lengths_B] = value_BG1E[:, :, 0]
-        end = keys.shape[2] if cache.fixed else cache.longest + 1
-        return self.out(self.attend(query_BH1E, keys[:, :, :end], values[:, :, :end], mask=mask_B11L))
+        return self.out(torch.cat([self.attend(*row) for row in rows], dim=1))
 
     def project(self, x_BLD: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries and keys, rotated, and values; heads before positions."""
@@ -71,11 +36,9 @@ class Attention(nn.Module):
         query_BHLE, key_BGLE = rotate(rotated, rotation).split(self.heads[:2], dim=1)
         return query_BHLE, key_BGLE, value_BGLE
 
-    def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool = False, mask: Tensor | None = None
-    ) -> Tensor:
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         grouped = self.heads[0] != self.heads[1]
-        x_BHLE = F.scaled_dot_product_attention(query, key, value, mask, is_causal=is_causal, enable_gqa=grouped)
+        x_BHLE = F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=grouped)
         return x_BHLE.transpose(1, 2).flatten(2)
 
 
@@ -104,14 +67,6 @@ class Layer(nn.Module):
     def forward(self, x_BLD: Tensor, rotation: Tensor, lengths: list[int] | None = None) -> Tensor:
         x_BLD = x_BLD + self.attention(self.attention_norm(x_BLD), rotation, lengths)
         return x_BLD + self.feed_forward(self.feed_forward_norm(x_BLD))
-
-    def prefill(self, x_BLD: Tensor, rotation: Tensor, cache: Cache, layer: int) -> Tensor:
-        x_BLD = x_BLD + self.attention.prefill(self.attention_norm(x_BLD), rotation, cache, layer)
-        return x_BLD + self.feed_forward(self.feed_forward_norm(x_BLD))
-
-    def step(self, x_B1D: Tensor, rotation: Tensor, cache: Cache, layer: int, mask_B11L: Tensor | None) -> Tensor:
-        x_B1D = x_B1D + self.attention.step(self.attention_norm(x_B1D), rotation, cache, layer, mask_B11L)
-        return x_B1D + self.feed_forward(self.feed_forward_norm(x_B1D))
 
 
 class Decoder(nn.Module):
@@ -144,31 +99,6 @@ class Decoder(nn.Module):
                 x_BLD = layer(x_BLD, rotation, lengths)
         return self.norm(x_BLD)
 
-    def prefill(self, x_BLD: Tensor, clock_BL: Tensor, lengths_B: Tensor, cache: Cache) -> Tensor:
-        """As forward on an empty cache, which then holds the rows. Only the last hidden state of each row: (B, D)."""
-        rotation = rotation_of(clock_BL, self.config, x_BLD.dtype)
-        for index, layer in enumerate(self.layers):
-            x_BLD = layer.prefill(x_BLD, rotation, cache, index)
-        cache.lengths_B.copy_(lengths_B)
-        cache.longest = x_BLD.shape[1]
-        cache.uniform = bool((lengths_B == cache.longest).all())
-        return self.norm(x_BLD[cache.rows_B, lengths_B - 1])
-
-    def step(self, x_BD: Tensor, clock_B: Tensor, cache: Cache) -> Tensor:
-        """The hidden states (B, D) of one more position of each row."""
-        rotation = rotation_of(clock_B[:, None], self.config, x_BD.dtype)
-        mask_B11L = None
-        if cache.fixed or not cache.uniform:
-            end = cache.keys.shape[3] if cache.fixed else cache.longest + 1
-            mask_B11L = (torch.arange(end, device=x_BD.device) <= cache.lengths_B[:, None])[:, None, None]
-        x_B1D = x_BD[:, None]
-        for index, layer in enumerate(self.layers):
-            x_B1D = layer.step(x_B1D, rotation, cache, index, mask_B11L)
-        cache.lengths_B.add_(1)
-        if not cache.fixed:
-            cache.longest += 1
-        return self.norm(x_B1D[:, 0])
-
 
 def rotation_of(clock_BL: Tensor, config: DecoderConfig, dtype: torch.dtype) -> Tensor:
     """(2, B, 1, L, E/2) cosines and sines of rotary position embeddings (Su et al. 2021), computed in float32."""
@@ -179,7 +109,7 @@ def rotation_of(clock_BL: Tensor, config: DecoderConfig, dtype: torch.dtype) -> 
 
 def rotate(x_BHLE: Tensor, rotation: Tensor) -> Tensor:
     """Rotate the pairs (e, e + E/2) by their angles."""
-    return Rotate.apply(x_BHLE, rotation) if torch.is_grad_enabled() else _rotated(x_BHLE, *rotation)
+    return Rotate.apply(x_BHLE, rotation) if torch.is_grad_enabled() else rotated(x_BHLE, *rotation)
 
 
 def swiglu(gate_up: Tensor) -> Tensor:
@@ -196,21 +126,22 @@ class Rotate(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x_BHLE: Tensor, rotation: Tensor) -> Tensor:
         ctx.save_for_backward(rotation)
-        return _rotated(x_BHLE, *rotation)
+        return rotated(x_BHLE, *rotation)
 
     @staticmethod
     def backward(ctx, grad_BHLE: Tensor) -> tuple[Tensor, None]:
         (rotation,) = ctx.saved_tensors
         cos, sin = rotation
-        return _rotated(grad_BHLE, cos, -sin), None
+        return rotated(grad_BHLE, cos, -sin), None
 
 
-def _rotated(x_BHLE: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    rotated_BHLE = torch.empty_like(x_BHLE)
-    (first, second), (to_first, to_second) = x_BHLE.chunk(2, dim=-1), rotated_BHLE.chunk(2, dim=-1)
+def rotated(x_BHLE: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """`rotate` without a gradient."""
+    out_BHLE = torch.empty_like(x_BHLE)
+    (first, second), (to_first, to_second) = x_BHLE.chunk(2, dim=-1), out_BHLE.chunk(2, dim=-1)
     torch.mul(first, cos, out=to_first).addcmul_(second, sin, value=-1)
     torch.mul(second, cos, out=to_second).addcmul_(first, sin)
-    return rotated_BHLE
+    return out_BHLE
 
 
 class SwiGLU(torch.autograd.Function):

@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lm import layout
+from lm.cached import Cache, Stepper, prefill, turned, turns
 from lm.conditions import Conditions
-from lm.decoder import Cache, Decoder
 from lm.model import NEVER, Segment, UnifiedLM
 from lm.sampling import Sampling, choose, guided
-from lm.slot_rules import SlotRules
+from lm.slot_rules import slot_rules
 from lm.tasks import CONDITIONS, task
 
 CAPACITY_STEP = 256  # of a cache for compiled steps, so that few capacities are compiled
@@ -93,10 +94,13 @@ class _Run:
         limits_B = torch.tensor(prompt.limits, device=device)
         num_targets_B = torch.tensor([t.num_targets for t in tasks], device=device)
         self.period_B = (limits_B // num_targets_B).where(num_targets_B > 1, NEVER)
-        self.rules = SlotRules(model.config.tokens, limits_B, torch.tensor([t.length == "free" for t in tasks], device=device))
+        self.rules = slot_rules(model.config.tokens, limits_B, torch.tensor([t.length == "free" for t in tasks], device=device))
         self.uniform_PBK = None if sampling.temperature == 0 else self._draws(device)
-        self.hidden_BD, self.cache = self._prefill(CAPACITY_STEP if compiled else 1)
-        self.step = fast_step(model.decoder, self.cache) if compiled else model.decoder.step
+        with torch.inference_mode():
+            self.hidden_BD, self.cache = self._prefill(CAPACITY_STEP if compiled else 1)
+            self.slots, self.rotation = SlotMaps(model), self._all_turns()
+            stepper = Stepper(model.decoder)
+            self.step = compiled_step(stepper, self.cache, model.config.decoder.width) if compiled else stepper
 
     def _draws(self, device: torch.device) -> Tensor:
         shape = (self.rules.num_slots, self.model.config.tokens.num_layers)
@@ -119,52 +123,96 @@ class _Run:
                 f"rows of {capacity} positions; the model takes {model.config.max_positions}: cut audio into chunks"
             )
         cache = Cache(model.config.decoder, len(task_B), capacity + -capacity % capacity_step, x_BLD)
-        return model.decoder.prefill(x_BLD, clock_BL, lengths_B, cache), cache
+        return prefill(model.decoder, x_BLD, clock_BL, lengths_B, cache), cache
 
     def __iter__(self) -> Iterator[Tensor]:
-        model, rules = self.model, self.rules
-        twice = self.sampling.guidance != 1
-        for slot in range(rules.num_slots):
-            logits_BKV = model.heads(self.hidden_BD, slot % 2)
-            if twice:
-                logits_BKV = guided(logits_BKV, self.sampling.guidance)
-            draws_BK = None if self.uniform_PBK is None else self.uniform_PBK[slot]
-            symbols_BK = rules.settle(choose(rules.restrict(logits_BKV, slot), draws_BK, self.sampling), slot)
+        for slot in range(self.rules.num_slots):
+            with torch.inference_mode():
+                symbols_BK = self._choose(slot)
             yield symbols_BK
-            clock_B = rules.clock(slot, self.period_B)
-            x_BD = model.embed_slots(symbols_BK[:, None], slot)[:, 0]
-            if model.config.clock == "running":
-                clock_B = self.cache.lengths_B.clone()
-            elif twice:
-                clock_B = clock_B.repeat(2)
-            self.hidden_BD = self.step(x_BD.repeat(2, 1) if twice else x_BD, clock_B, self.cache)
+            with torch.inference_mode():
+                self._advance(symbols_BK, slot)
+
+    def _choose(self, slot: int) -> Tensor:
+        rules, sampling = self.rules, self.sampling
+        logits_BKV = self.slots.logits(self.hidden_BD, slot)
+        if sampling.guidance != 1:
+            logits_BKV = guided(logits_BKV, sampling.guidance)
+        draws_BK = None if self.uniform_PBK is None else self.uniform_PBK[slot]
+        return rules.settle(choose(rules.restrict(logits_BKV, slot), draws_BK, sampling), slot)
+
+    def _advance(self, symbols_BK: Tensor, slot: int) -> None:
+        x_BD, clock_B = self.slots.embedded(symbols_BK, slot), self.rules.clock(slot, self.period_B)
+        if self.sampling.guidance != 1:
+            x_BD = x_BD.repeat(2, 1)
+        rotation = self._turns(clock_B[:, None]) if self.rotation is None else self.rotation[:, :, :, slot : slot + 1]
+        self.hidden_BD = self.step(x_BD, rotation, self.cache)
+
+    def _all_turns(self) -> Tensor | None:
+        """Rotations of all slots, where they are known beforehand."""
+        slots_P, rules = torch.arange(self.rules.num_slots, device=self.task_B.device), self.rules
+        if self.model.config.clock == "running":
+            return turns(self.cache.lengths_B[:, None] + slots_P, self.model.config.decoder, self.hidden_BD.dtype)
+        if self.model.config.tokens.max_duration_frames > 1:
+            return None
+        return self._turns(torch.stack([rules.clock(slot, self.period_B) for slot in range(rules.num_slots)], dim=1))
+
+    def _turns(self, clock_BP: Tensor) -> Tensor:
+        clock_BP = clock_BP if self.sampling.guidance == 1 else clock_BP.repeat(2, 1)
+        return turns(clock_BP, self.model.config.decoder, self.hidden_BD.dtype)
 
 
-def fast_step(decoder: Decoder, cache: Cache) -> Callable[[Tensor, Tensor, Cache], Tensor]:
-    """`decoder.step` of static shapes, compiled; on a GPU a CUDA graph of it."""
-    cache.fixed = True
-    step = torch.compile(decoder.step, dynamic=False)
-    return _graph(step, cache, decoder.config.width) if cache.keys.is_cuda else step
+class SlotMaps:
+    """A model's embeddings and heads, laid out for one slot at a time."""
+
+    def __init__(self, model: UnifiedLM):
+        tokens, table = model.config.tokens, model.slots
+        layers_K = torch.arange(tokens.num_layers, device=table.tables.weight.device)
+        self.heads = [turned(weight_KVD.flatten(0, 1)) for weight_KVD in (model.heads.even, model.heads.odd)]
+        self.first = [table.rows(torch.zeros_like(layers_K)[None], parity)[0] for parity in (0, 1)]
+        self.tables, self.segment_D = table.tables.weight, model.target_segment
+        self.num_layers = tokens.num_layers
+
+    def logits(self, hidden_BD: Tensor, slot: int) -> Tensor:
+        """(B, K, V)."""
+        return torch.mm(hidden_BD, self.heads[slot % 2]).view(len(hidden_BD), self.num_layers, -1)
+
+    def embedded(self, symbols_BK: Tensor, slot: int) -> Tensor:
+        """(B, D), as `UnifiedLM.embed_slots`."""
+        return F.embedding(symbols_BK + self.first[slot % 2], self.tables).sum(1).add_(self.segment_D)
+
+
+def compiled_step(stepper: Stepper, cache: Cache, width: int) -> Callable[[Tensor, Tensor, Cache], Tensor]:
+    """The stepper's step of static shapes, compiled; on a GPU a CUDA graph of it."""
+    masked = torch.compile(stepper.masked, dynamic=False, fullgraph=True)
+
+    def step(x_BD: Tensor, rotation: Tensor, cache: Cache) -> Tensor:
+        hidden_BD = masked(x_BD, rotation, cache)
+        cache.advance()
+        return hidden_BD
+
+    return _graph(step, cache, width) if cache.rows_B.is_cuda else step
 
 
 def _graph(step: Callable, cache: Cache, width: int) -> Callable[[Tensor, Tensor, Cache], Tensor]:
     """The step captured once and replayed: no launches from Python, which is what a small step costs on a GPU."""
-    x_BD, clock_B = cache.keys.new_zeros(len(cache.rows_B), width), cache.keys.new_zeros(len(cache.rows_B), dtype=torch.float32)
+    num_rows, head_width, like = len(cache.rows_B), cache.layers[0].shape[3], cache.layers[0]
+    x_BD, rotation = like.new_zeros(num_rows, width), like.new_zeros(2, num_rows, 1, 1, head_width)
     lengths_B = cache.lengths_B.clone()
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(3):  # compiles and warms up, as capture demands
-            step(x_BD, clock_B, cache)
+            step(x_BD, rotation, cache)
             cache.lengths_B.copy_(lengths_B)
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        hidden_BD = step(x_BD, clock_B, cache)
+        hidden_BD = step(x_BD, rotation, cache)
 
-    def replay(x: Tensor, clock: Tensor, _: Cache) -> Tensor:
+    def replay(x: Tensor, turn: Tensor, _: Cache) -> Tensor:
         x_BD.copy_(x)
-        clock_B.copy_(clock)
+        rotation.copy_(turn)
         graph.replay()
         return hidden_BD
 

@@ -96,10 +96,14 @@ class SlotEmbedding(nn.Module):
 
     def forward(self, symbols_BPK: Tensor, first_slot: int) -> Tensor:
         """Embeddings of successive slots (-1: S)."""
-        slots_P1 = torch.arange(first_slot, first_slot + symbols_BPK.shape[1], device=symbols_BPK.device)[:, None]
-        layers_K = torch.arange(self.num_layers, device=symbols_BPK.device)
+        return self.tables(self.rows(symbols_BPK, first_slot).flatten(0, -2)).unflatten(0, symbols_BPK.shape[:-1])
+
+    def rows(self, symbols: Tensor, first_slot: int) -> Tensor:
+        """Of the tables: those of symbols (.., P, K)."""
+        slots_P1 = torch.arange(first_slot, first_slot + symbols.shape[-2], device=symbols.device)[:, None]
+        layers_K = torch.arange(self.num_layers, device=symbols.device)
         table_PK = layout.stream_of(slots_P1, layers_K) * self.num_layers + layers_K
-        return self.tables((symbols_BPK + table_PK * self.num_symbols).flatten(0, 1)).unflatten(0, symbols_BPK.shape[:2])
+        return symbols + table_PK * self.num_symbols
 
 
 class Heads(nn.Module):
@@ -216,7 +220,11 @@ class UnifiedLM(nn.Module):
 
     def embed_slots(self, symbols_BPK: Tensor, first_slot: int) -> Tensor:
         """Inputs of successive slots of the target (-1: S)."""
-        return self.slots(symbols_BPK, first_slot) + self.segments.weight[SEGMENTS.index("target")]
+        return self.slots(symbols_BPK, first_slot) + self.target_segment
+
+    @property
+    def target_segment(self) -> Tensor:
+        return self.segments.weight[SEGMENTS.index("target")]
 
     def pack(self, segments: list[Segment], clocks: Iterable[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Dense rows (B, L, D), their clocks (B, L) and lengths (B,). ValueError if the longest is too long."""

@@ -5,7 +5,7 @@ import torch
 from transformers import LlamaConfig, LlamaModel
 
 from lm.config import DecoderConfig
-from lm.decoder import Cache, Decoder, Rotate, SwiGLU
+from lm.decoder import Decoder, Rotate, SwiGLU
 
 CONFIG = DecoderConfig(width=64, num_layers=3, num_heads=4, feed_forward_width=96)
 GROUPED = replace(CONFIG, num_kv_heads=2)
@@ -73,24 +73,6 @@ def test_with_the_same_weights_it_equals_the_llama_of_transformers(config):
         torch.testing.assert_close(
             layer.feed_forward.down.weight.grad, theirs_layer.mlp.down_proj.weight.grad, atol=1e-4, rtol=1e-4
         )
-
-
-@pytest.mark.parametrize("fixed", [False, True])
-@pytest.mark.parametrize("lengths", [[9, 9], [9, 4]])
-def test_steps_from_the_cache_equal_the_whole_forward(lengths, fixed):
-    decoder = decoder_of(GROUPED)
-    x, lengths = torch.randn(2, 14, 64), torch.tensor(lengths)
-    clock = torch.arange(14.0).expand(2, -1) * 0.5 - 3
-    whole = decoder(x, clock)
-    with torch.no_grad():
-        cache = Cache(GROUPED, 2, 14, x)
-        hidden = decoder.prefill(x[:, :9], clock[:, :9], lengths, cache)
-        cache.fixed = fixed
-        rows = torch.arange(2)
-        torch.testing.assert_close(hidden, whole[rows, lengths - 1], atol=1e-5, rtol=1e-5)
-        for step in range(5):
-            hidden = decoder.step(x[rows, lengths + step], clock[rows, lengths + step], cache)
-            torch.testing.assert_close(hidden, whole[rows, lengths + step], atol=1e-5, rtol=1e-5)
 
 
 def test_only_differences_of_the_clock_matter():

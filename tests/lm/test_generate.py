@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from lm import layout
+from lm.cached import Stepper
 from lm.conditions import Conditions
 from lm.config import DecoderConfig, TokenConfig
 from lm.generate import Prompt, generate, stream
@@ -107,8 +108,8 @@ def test_the_stream_is_the_whole_in_pieces(chunk_frames, tokens):
 
 def test_a_frame_is_streamed_as_soon_as_its_last_layer_is_there(monkeypatch):
     lm, steps = model(), []
-    step = lm.decoder.step
-    monkeypatch.setattr(lm.decoder, "step", lambda *args: (steps.append(1), step(*args))[1])
+    step = Stepper.__call__
+    monkeypatch.setattr(Stepper, "__call__", lambda *args: (steps.append(1), step(*args))[1])
     chunks = stream(lm, prompt(["sr"], [20], [0]), GREEDY, chunk_frames=1)
     next(chunks)
     assert len(steps) == 2 + TOKENS.num_layers - 2  # slots 0 to K: the last layer of semantic frame 0
