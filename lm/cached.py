@@ -25,8 +25,9 @@ class Cache:
     """
 
     def __init__(self, config: DecoderConfig, num_rows: int, capacity: int, like: Tensor):
-        shape = (num_rows, 2 * config.kv_heads, capacity, config.head_width)
-        self.layers = [like.new_zeros(shape) for _ in range(config.num_layers)]  # (B, 2G, C, E): keys, then values
+        shape = (num_rows, config.kv_heads, capacity, config.head_width)
+        # tensors of their own, because a compiler copies what it cannot see to be written in place
+        self.keys, self.values = ([like.new_zeros(shape) for _ in range(config.num_layers)] for _ in range(2))
         self.lengths_B = torch.zeros(num_rows, dtype=torch.int64, device=like.device)  # positions written
         self.rows_B = torch.arange(num_rows, device=like.device)
         self.longest = 0  # of lengths_B, known without asking the device
@@ -34,7 +35,7 @@ class Cache:
 
     @property
     def capacity(self) -> int:
-        return self.layers[0].shape[2]
+        return self.keys[0].shape[2]
 
     def advance(self) -> None:
         """Every row has one more position."""
@@ -80,11 +81,11 @@ class Stepper:
 
     def uniform(self, x_BD: Tensor, rotation: Tensor, cache: Cache) -> Tensor:
         """All rows write at one position and attend to all up to it."""
-        position, kv_heads = cache.longest, self.kv_heads
-        for weights, cached in zip(self.layers, cache.layers):
+        position = cache.longest
+        for weights, keys, values in zip(self.layers, cache.keys, cache.values):
             query, key, value = self._project(x_BD, weights, rotation)
-            cached[:, :kv_heads, position], cached[:, kv_heads:, position] = key[:, :, 0], value[:, :, 0]
-            x_BD = self._rest(x_BD, query, cached[:, :, : position + 1], weights, None)
+            keys[:, :, position : position + 1], values[:, :, position : position + 1] = key, value
+            x_BD = self._rest(x_BD, (query, keys[:, :, : position + 1], values[:, :, : position + 1]), weights, None)
         return F.rms_norm(x_BD, self.norm.shape, self.norm, self.eps)
 
     def masked(self, x_BD: Tensor, rotation: Tensor, cache: Cache) -> Tensor:
@@ -93,12 +94,12 @@ class Stepper:
         Over the whole capacity, so that shapes are static and no value but of tensors decides anything: this can be compiled,
         and captured as a CUDA graph.
         """
-        kv_heads, rows_B, lengths_B = self.kv_heads, cache.rows_B, cache.lengths_B
+        rows_B, lengths_B = cache.rows_B, cache.lengths_B
         mask_B11C = (torch.arange(cache.capacity, device=x_BD.device) <= lengths_B[:, None])[:, None, None]
-        for weights, cached in zip(self.layers, cache.layers):
+        for weights, keys, values in zip(self.layers, cache.keys, cache.values):
             query, key, value = self._project(x_BD, weights, rotation)
-            cached[rows_B, :kv_heads, lengths_B], cached[rows_B, kv_heads:, lengths_B] = key[:, :, 0], value[:, :, 0]
-            x_BD = self._rest(x_BD, query, cached, weights, mask_B11C)
+            keys[rows_B, :, lengths_B], values[rows_B, :, lengths_B] = key[:, :, 0], value[:, :, 0]
+            x_BD = self._rest(x_BD, (query, keys, values), weights, mask_B11C)
         return F.rms_norm(x_BD, self.norm.shape, self.norm, self.eps)
 
     def _project(self, x_BD: Tensor, weights: Weights, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -108,9 +109,8 @@ class Stepper:
         turned_qk = torch.addcmul(plain_qk * rotation[0], plain_qk.roll(self.config.head_width // 2, -1), rotation[1])
         return turned_qk[:, : self.heads], turned_qk[:, self.heads :], projected[:, self.heads + self.kv_heads :]
 
-    def _rest(self, x_BD: Tensor, query: Tensor, cached: Tensor, weights: Weights, mask: Tensor | None) -> Tensor:
-        keys, values, grouped = cached[:, : self.kv_heads], cached[:, self.kv_heads :], self.heads != self.kv_heads
-        attended = F.scaled_dot_product_attention(query, keys, values, mask, enable_gqa=grouped)
+    def _rest(self, x_BD: Tensor, parts: tuple[Tensor, Tensor, Tensor], weights: Weights, mask: Tensor | None) -> Tensor:
+        attended = F.scaled_dot_product_attention(*parts, mask, enable_gqa=self.heads != self.kv_heads)
         x_BD = torch.addmm(x_BD, attended.reshape(len(x_BD), -1), weights.out)
         normed_BD = F.rms_norm(x_BD, self.norm.shape, weights.feed_forward_norm, self.eps)
         return torch.addmm(x_BD, swiglu(torch.mm(normed_BD, weights.gate_up)), weights.down)
@@ -131,10 +131,10 @@ def turned(weight: Tensor) -> Tensor:
 def prefill(decoder: Decoder, x_BLD: Tensor, clock_BL: Tensor, lengths_B: Tensor, cache: Cache) -> Tensor:
     """As the decoder's forward on an empty cache, which then holds the rows. Only the last hidden state of each row: (B, D)."""
     rotation = rotation_of(clock_BL, decoder.config, x_BLD.dtype)
-    kv_heads, length = decoder.config.kv_heads, x_BLD.shape[1]
-    for layer, cached in zip(decoder.layers, cache.layers):
+    length = x_BLD.shape[1]
+    for layer, keys, values in zip(decoder.layers, cache.keys, cache.values):
         query, key, value = layer.attention.project(layer.attention_norm(x_BLD), rotation)
-        cached[:, :kv_heads, :length], cached[:, kv_heads:, :length] = key, value
+        keys[:, :, :length], values[:, :, :length] = key, value
         x_BLD = x_BLD + layer.attention.out(layer.attention.attend(query, key, value))
         x_BLD = x_BLD + layer.feed_forward(layer.feed_forward_norm(x_BLD))
     cache.lengths_B.copy_(lengths_B)

@@ -196,7 +196,7 @@ def compiled_step(stepper: Stepper, cache: Cache, width: int) -> Callable[[Tenso
 
 def _graph(step: Callable, cache: Cache, width: int) -> Callable[[Tensor, Tensor, Cache], Tensor]:
     """The step captured once and replayed: no launches from Python, which is what a small step costs on a GPU."""
-    num_rows, head_width, like = len(cache.rows_B), cache.layers[0].shape[3], cache.layers[0]
+    num_rows, head_width, like = len(cache.rows_B), cache.keys[0].shape[3], cache.keys[0]
     x_BD, rotation = like.new_zeros(num_rows, width), like.new_zeros(2, num_rows, 1, 1, head_width)
     lengths_B = cache.lengths_B.clone()
     side = torch.cuda.Stream()

@@ -2,11 +2,14 @@
 
 The other side is what one writes with transformers: embeddings of all layers summed into `inputs_embeds`, a `LlamaModel` of the
 same size and weights with its attention mask and cache, one linear map for all K heads, `cross_entropy` with ignored labels.
+Generation is also measured against `generate` of a `LlamaForCausalLM` of these weights, which knows one symbol a position: for as
+many positions as ours, with one head instead of K, and for as many symbols as ours, K positions for each of ours.
 """
 
 import statistics
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,7 +17,7 @@ import torch.nn.functional as F
 import tyro
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
-from transformers import DynamicCache
+from transformers import DynamicCache, LlamaForCausalLM
 
 from infra.command_line import run
 from lm import layout
@@ -43,7 +46,8 @@ class Bench:
     threads: int = 1
     device: str = "cpu"
     precision: str = "float32"
-    compiled: bool = False
+    compiled: bool = True
+    """Measure our compiled step too."""
     peak_tflops: float = 0.0
     """Of the device, for MFU; 0 measures a large matrix product."""
     profile: bool = True
@@ -90,6 +94,24 @@ class Straightforward(nn.Module):
             slots.append(logits[..., : tokens.end].argmax(-1))
             x_BLD = self.embed(slots[-1][:, None])
         return slots
+
+
+class OneSymbol:
+    """`generate` of transformers: greedy, one clip, a symbol a position."""
+
+    def __init__(self, other: Straightforward):
+        tokens, config = other.lm.config.tokens, deepcopy(other.llama.config)
+        config.vocab_size, config.bos_token_id, config.eos_token_id, config.pad_token_id = tokens.end, None, None, 0
+        self.network = LlamaForCausalLM(config).to(other.heads.weight).eval()
+        self.network.model.layers, self.network.model.norm = other.llama.layers, other.llama.norm
+        self.network.model.embed_tokens.weight.data = other.embeddings[0].weight.data[: tokens.end]
+        self.network.lm_head.weight.data = other.heads.weight.data[: tokens.end]
+
+    @torch.no_grad()
+    def __call__(self, prefix_BLD: Tensor, num_positions: int) -> Tensor:
+        mask_BL = torch.ones_like(prefix_BLD[:, :, 0], dtype=torch.int64)
+        lengths = {"min_new_tokens": num_positions, "max_new_tokens": num_positions}
+        return self.network.generate(inputs_embeds=prefix_BLD, attention_mask=mask_BL, do_sample=False, **lengths)
 
 
 def alternately(works: dict[str, Callable[[], object]], repeats: int, device: str) -> dict[str, list[float]]:
@@ -192,32 +214,46 @@ def bench_generation(config: Bench, lm: UnifiedLM, other: Straightforward) -> No
     eight = Prompt(
         ["sr"] * 8, Conditions(input=Features(values.expand(8, -1, -1), given.input.lengths_B.expand(8))), [num_frames] * 8
     )
+    one_symbol, prefix = OneSymbol(other), lm.audio_adapter(values).detach()
     works = {
         "ours": lambda: generate(lm, prompt, greedy),
-        "transformers": lambda: other.generate(lm.audio_adapter(values), num_slots),
+        "generate, 1 head": lambda: one_symbol(prefix, num_slots),
+        "generate, all symbols": lambda: one_symbol(prefix, num_slots * tokens.num_layers),
+        "own loop, K heads": lambda: other.generate(prefix, num_slots),
         "ours, batch 8": lambda: generate(lm, eight, greedy),
     }
     if config.compiled:
         works["ours, compiled"] = lambda: generate(lm, prompt, greedy, compiled=True)
     seconds = alternately(works, config.repeats, config.device)
-    count = {name: num_slots * (8 if "8" in name else 1) for name in works}
     weights = sum(parameter.nbytes for parameter in (*lm.decoder.parameters(), lm.heads.even))
     print(f"\ngeneration, {num_slots} slots of {tokens.num_layers} symbols after {values.shape[1] + 3} positions, greedy")
     for name, times in seconds.items():
-        middle = statistics.median(times)
-        read = weights * num_slots / middle / 1e9
+        middle, clips = statistics.median(times), 8 if "8" in name else 1
         print(
-            f"  {name:15} {middle / num_slots * 1e3:7.2f} ms a slot  {count[name] / middle:7.0f} slots/s"
-            f"  reads weights at {read:5.1f} GB/s"
+            f"  {name:21} {middle / num_slots * 1e3:7.2f} ms a slot  {clips * num_slots * tokens.num_layers / middle:7.0f} "
+            f"symbols/s  reads weights at {weights * num_slots / middle / 1e9:5.1f} GB/s"
         )
-    for name in set(works) - {"transformers", "ours, batch 8"}:
-        ratios = [theirs / ours for ours, theirs in zip(seconds[name], seconds["transformers"])]
-        print(f"  {name}: {statistics.median(ratios):.2f} x transformers ({min(ratios):.2f} to {max(ratios):.2f})")
+    for mine in sorted({"ours", "ours, compiled"} & set(works)):
+        for name in ("generate, 1 head", "generate, all symbols", "own loop, K heads"):
+            ratios = [theirs / ours for ours, theirs in zip(seconds[mine], seconds[name])]
+            print(f"  {mine}: {statistics.median(ratios):.2f} x {name} ({min(ratios):.2f} to {max(ratios):.2f})")
     flops = forward_flops(lm.config, [values.shape[1] + 3 + num_slots], num_slots)
-    print(f"  {flops / 1e9:.1f} GFLOP for the clip")
+    print(
+        f"  {flops / 1e9:.1f} GFLOP for the clip; the weights alone, read by products of one row: {floor_ms(lm):.2f} ms a slot"
+    )
     if config.profile:
         where_the_time_goes("ours", works["ours"])
-        where_the_time_goes("transformers", works["transformers"])
+        where_the_time_goes("generate, 1 head", works["generate, 1 head"])
+
+
+@torch.no_grad()
+def floor_ms(lm: UnifiedLM) -> float:
+    """Of a slot: every matrix of the decoder and the heads of a slot times one row, and nothing else."""
+    weights = [parameter for parameter in lm.decoder.parameters() if parameter.ndim == 2] + [lm.heads.even.flatten(0, 1)]
+    turned = [weight.t().contiguous() for weight in weights]
+    rows = [torch.randn_like(weight[:, :1]).t().contiguous() for weight in turned]
+    work = {"products": lambda: [row @ weight for row, weight in zip(rows, turned)]}
+    return 1e3 * statistics.median(alternately(work, 30, str(weights[0].device))["products"])
 
 
 def where_the_time_goes(name: str, work: Callable[[], object], rows: int = 8) -> None:

@@ -33,7 +33,7 @@ def test_what_is_stale_in_the_cache_is_not_seen():
     for stale in (0.0, 100.0):
         with torch.no_grad():
             cache = Cache(CONFIG, 2, 8, x)
-            for layer in cache.layers:
+            for layer in (*cache.keys, *cache.values):
                 layer.fill_(stale)
             prefill(decoder, x[:, :5], clock[:, :5], lengths, cache)
             hidden.append(Stepper(decoder)(x[:, 5], turns(lengths[:, None], CONFIG, x.dtype), cache))
