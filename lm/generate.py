@@ -184,14 +184,16 @@ class SlotMaps:
 
 def compiled_step(stepper: Stepper, cache: Cache, width: int) -> Callable[[Tensor, Tensor, Cache], Tensor]:
     """The stepper's step of static shapes, compiled; on a GPU a CUDA graph of it."""
-    masked = torch.compile(stepper.masked, dynamic=False, fullgraph=True)
+    on_gpu = cache.rows_B.is_cuda
+    options = None if on_gpu else {"cpp_wrapper": True}  # a step in one call of C++: Python between the kernels costs a third
+    masked = torch.compile(stepper.masked, dynamic=False, fullgraph=True, options=options)
 
     def step(x_BD: Tensor, rotation: Tensor, cache: Cache) -> Tensor:
         hidden_BD = masked(x_BD, rotation, cache)
         cache.advance()
         return hidden_BD
 
-    return _graph(step, cache, width) if cache.rows_B.is_cuda else step
+    return _graph(step, cache, width) if on_gpu else step
 
 
 def _graph(step: Callable, cache: Cache, width: int) -> Callable[[Tensor, Tensor, Cache], Tensor]:

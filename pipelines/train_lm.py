@@ -132,9 +132,11 @@ def presets() -> dict[str, TrainLM]:
         engine = dataclasses.replace(LMTraining().engine, learning_rate=learning_rate, zero_stage=zero_stage)
         return LMTraining(training, engine, **options)
 
+    # half an hour is some hundred steps: many small ones, and no smoothing, which a short run pays for in likelihood
     cpu = LMTraining(
-        TrainingConfig(batch_size=16, micro_batch_size=16, ema_decay=0.99, schedule=ScheduleConfig(warmup_steps=100)),
+        TrainingConfig(batch_size=8, micro_batch_size=8, ema_decay=0.99, schedule=ScheduleConfig(warmup_steps=50)),
         EngineConfig(learning_rate=1e-3, betas=(0.9, 0.98), zero_stage=0),
+        label_smoothing=0.0,
     )
     tiny_loop = LoopConfig(steps=20_000, checkpoint_steps=500, validation_steps=500)
     return {

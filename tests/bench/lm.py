@@ -2,8 +2,8 @@
 
 The other side is what one writes with transformers: embeddings of all layers summed into `inputs_embeds`, a `LlamaModel` of the
 same size and weights with its attention mask and cache, one linear map for all K heads, `cross_entropy` with ignored labels.
-Generation is also measured against `generate` of a `LlamaForCausalLM` of these weights, which knows one symbol a position: for as
-many positions as ours, with one head instead of K, and for as many symbols as ours, K positions for each of ours.
+Generation is also measured against `generate` of a `LlamaForCausalLM` of these weights, which knows one symbol a position: for
+as many positions as ours, with one head instead of K, and for as many symbols as ours, K positions for each of ours.
 """
 
 import statistics
