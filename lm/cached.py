@@ -72,6 +72,7 @@ class Stepper:
         self.heads, self.kv_heads = config.num_heads, config.kv_heads
         self.layers = [Weights.of(layer) for layer in decoder.layers]
         self.norm = decoder.norm.weight.detach()
+        self.eps_111 = torch.full_like(self.norm[:1], self.eps)[None, None] if fast_norm(self.norm) else None
 
     def __call__(self, x_BD: Tensor, rotation: Tensor, cache: Cache) -> Tensor:
         """The normed last hidden states (B, D) of one more position of each row; `rotation` as of `turns`."""
@@ -86,7 +87,7 @@ class Stepper:
             query, key, value = self._project(x_BD, weights, rotation)
             keys[:, :, position : position + 1], values[:, :, position : position + 1] = key, value
             x_BD = self._rest(x_BD, (query, keys[:, :, : position + 1], values[:, :, : position + 1]), weights, None)
-        return F.rms_norm(x_BD, self.norm.shape, self.norm, self.eps)
+        return self._normed(x_BD, self.norm)
 
     def masked(self, x_BD: Tensor, rotation: Tensor, cache: Cache) -> Tensor:
         """Every row writes at its own position and attends to all up to it.
@@ -100,10 +101,17 @@ class Stepper:
             query, key, value = self._project(x_BD, weights, rotation)
             keys[rows_B, :, lengths_B], values[rows_B, :, lengths_B] = key[:, :, 0], value[:, :, 0]
             x_BD = self._rest(x_BD, (query, keys, values), weights, mask_B11C)
-        return F.rms_norm(x_BD, self.norm.shape, self.norm, self.eps)
+        return self._normed(x_BD, self.norm)
+
+    def _normed(self, x_BD: Tensor, weight: Tensor) -> Tensor:
+        """RMSNorm; the sum of squares as a product of matrices, which costs a CPU half of torch's own nine operations."""
+        if self.eps_111 is None:
+            return F.rms_norm(x_BD, weight.shape, weight, self.eps)
+        scale_B11 = torch.baddbmm(self.eps_111, x_BD[:, None], x_BD[:, :, None], alpha=1 / len(weight)).rsqrt_()
+        return (x_BD * scale_B11[:, 0]).mul_(weight)
 
     def _project(self, x_BD: Tensor, weights: Weights, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        normed_BD = F.rms_norm(x_BD, self.norm.shape, weights.attention_norm, self.eps)
+        normed_BD = self._normed(x_BD, weights.attention_norm)
         projected = torch.mm(normed_BD, weights.qkv).view(len(x_BD), -1, 1, self.config.head_width)
         plain_qk = projected[:, : self.heads + self.kv_heads]
         turned_qk = torch.addcmul(plain_qk * rotation[0], plain_qk.roll(self.config.head_width // 2, -1), rotation[1])
@@ -112,8 +120,13 @@ class Stepper:
     def _rest(self, x_BD: Tensor, parts: tuple[Tensor, Tensor, Tensor], weights: Weights, mask: Tensor | None) -> Tensor:
         attended = F.scaled_dot_product_attention(*parts, mask, enable_gqa=self.heads != self.kv_heads)
         x_BD = torch.addmm(x_BD, attended.reshape(len(x_BD), -1), weights.out)
-        normed_BD = F.rms_norm(x_BD, self.norm.shape, weights.feed_forward_norm, self.eps)
+        normed_BD = self._normed(x_BD, weights.feed_forward_norm)
         return torch.addmm(x_BD, swiglu(torch.mm(normed_BD, weights.gate_up)), weights.down)
+
+
+def fast_norm(weight: Tensor) -> bool:
+    """On a CPU, and only where the square of a number needs no wider type."""
+    return weight.dtype == torch.float32 and not weight.is_cuda
 
 
 def turns(clock_BP: Tensor, config: DecoderConfig, dtype: torch.dtype) -> Tensor:

@@ -69,6 +69,14 @@ class Adapter(nn.Sequential):
         return super().forward(x_BMD.to(self[0].weight.dtype))
 
 
+class Waves(list):
+    """Waves (T,) of a batch, None where there is none, some with features (M, D) that the audio encoder made of them before."""
+
+    def __init__(self, waves: Sequence[Tensor | None], features: Sequence[Tensor | None] = ()):
+        super().__init__(waves)
+        self.features = list(features) or [None] * len(waves)
+
+
 class Encoders:
     """The frozen encoders of a model: texts and 16 kHz waves to conditions."""
 
@@ -130,13 +138,15 @@ class Encoders:
         rows = [row for row, wave in enumerate(waves) if wave is not None]
         if not rows:
             return None
-        num_samples_N = torch.tensor([len(waves[row]) for row in rows], device=waves[rows[0]].device)
-        features = self.audio(pad_sequence([waves[row] for row in rows], batch_first=True), num_samples_N)
-        lengths_B = num_samples_N.new_zeros(len(waves))
-        lengths_B[rows] = -(-num_samples_N // SAMPLES_PER_FRAME)
-        values_BMD = features.new_zeros(len(waves), *features.shape[1:])
-        values_BMD[rows] = features
-        return Features(values_BMD, lengths_B)
+        features = Waves(waves, getattr(waves, "features", ())).features
+        todo = [row for row in rows if features[row] is None]
+        if todo:
+            num_samples_N = torch.tensor([len(waves[row]) for row in todo], device=waves[rows[0]].device)
+            made = self.audio(pad_sequence([waves[row] for row in todo], batch_first=True), num_samples_N)
+            for row, one, num_samples in zip(todo, made, num_samples_N.tolist()):
+                features[row] = one[: -(-num_samples // SAMPLES_PER_FRAME)]
+        nothing = torch.zeros(0, self.audio.width, device=waves[rows[0]].device)
+        return Features.of([nothing if one is None else one.float() for one in features])
 
 
 def _check_wave(name: str, wave: Tensor | None) -> None:

@@ -31,6 +31,7 @@ from infra.dataset import (
 from infra.model_folder import local_folder, model_id
 from infra.shards import encode_json
 from infra.storage import Store, open_store
+from lm.audio_encoder import open_audio_encoder
 from pipelines.encode_job import Job, Resources, code_version, make
 from pipelines.encoding import Recipe
 from pipelines.rendering import ROOT
@@ -52,6 +53,9 @@ class Encode:
     """Similarity above which frames merge, for a codec with a dynamic rate; its own if not given."""
     batch_s: float = 60.0
     """Seconds of audio in a batch, padding included."""
+    features: str = ""
+    """Keep the features of inputs and references in float16, too: of `log-mel`, or of the transformers speech model of this
+    path or hub id. A model with this audio encoder then trains without running it."""
     resources: tyro.conf.OmitArgPrefixes[Resources] = field(default_factory=Resources)
 
     def __post_init__(self) -> None:
@@ -68,6 +72,8 @@ def encode_all(config: Encode) -> list[Dataset]:
         raise ValueError(f"{config.data}: no finished dataset of audio here; make one with `make simulate TASK=...`")
     folder = local_folder(config.codec)
     codec_id, codec = model_id(folder), Codec.from_pretrained(folder)
+    if config.features:
+        open_audio_encoder(config.features)  # ValueError here, not in every worker
     return [encode(config, open_dataset(store), codec, codec_id) for store in sources]
 
 
@@ -84,7 +90,7 @@ def encode(config: Encode, source: Dataset, codec: Codec, codec_id: str) -> Data
             f"{source.store.url} is at {rate_hz} Hz, the codec {config.codec} takes {codec.config.sample_rate_hz} Hz: "
             f"simulate with --sample-rate-hz {codec.config.sample_rate_hz}, or take another codec"
         )
-    recipe = Recipe(config.threshold, config.batch_s)
+    recipe = Recipe(config.threshold, config.batch_s, config.features)
     described = describe(recipe, source, codec, codec_id)
     url = f"{config.out.rstrip('/')}/{task}-tokens-{fingerprint(described)}"
     store = open_store(url)
@@ -107,7 +113,8 @@ def describe(recipe: Recipe, source: Dataset, codec: Codec, codec_id: str) -> di
         "kind": KIND,
         "task": source.description["recipe"]["task"],
         "split": source.description["recipe"]["split"],
-        "recipe": to_json(recipe),
+        "recipe": {"threshold": recipe.threshold, "batch_s": recipe.batch_s},
+        **({"features": recipe.features} if recipe.features else {}),
         "codec": {
             "id": codec_id,
             "sample_rate_hz": settings.sample_rate_hz,

@@ -18,11 +18,12 @@ from infra.command_line import ShardsFailed
 from infra.dataset import commit_shard
 from infra.model_folder import local_folder, model_id
 from infra.storage import open_store
-from pipelines.encoding import Recipe, encode_shard
+from lm.audio_encoder import open_audio_encoder
+from pipelines.encoding import Networks, Recipe, encode_shard
 from pipelines.rendering import ROOT
 
 RETRIES = 3  # of an actor that died, or of a store that could not be reached
-CODE = ("codec", "pipelines/encoding.py", "infra/shards.py")  # what the tokens come from
+CODE = ("codec", "lm/audio_encoder.py", "pipelines/encoding.py", "infra/shards.py")  # what the tokens come from
 
 
 def code_version() -> str:
@@ -56,14 +57,17 @@ class Resources:
 
 
 @functools.cache
-def open_codec(job: Job) -> Codec:
-    """The codec in this process. What is wrong with it is the error of a shard, not of an actor that dies of it."""
+def open_networks(job: Job) -> Networks:
+    """The codec in this process, and the encoder of the features. What is wrong with them is the error of a shard, not of an
+    actor that dies of it."""
     if job.code != code_version():
         raise RuntimeError(f"{ROOT} on this node has other code than the driver: check out the same there")
     folder = local_folder(job.codec)
     if model_id(folder) != job.codec_id:
         raise RuntimeError(f"{job.codec} on this node is another codec than on the driver's")
-    return Codec.from_pretrained(folder).eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    features = open_audio_encoder(job.recipe.features).to(device) if job.recipe.features else None
+    return Networks(Codec.from_pretrained(folder).eval().to(device), job.codec_id, features)
 
 
 @ray.remote(max_restarts=RETRIES, max_task_retries=RETRIES)
@@ -78,7 +82,7 @@ class Encoder:
         """Make and commit the token shard of these manifest rows; only its totals travel back."""
         shard = rows[0]["shard"]
         audio = open_store(self.job.data).get(shard)
-        data, done = encode_shard(open_codec(self.job), self.job.recipe, self.job.codec_id, audio, rows)
+        data, done = encode_shard(open_networks(self.job), self.job.recipe, audio, rows)
         commit_shard(open_store(self.job.out), shard, data, done)
         return {"examples": len(rows), "seconds": sum(row["num_samples"] / row["sample_rate_hz"] for row in rows)}
 

@@ -2,7 +2,7 @@
 
 A token shard has the name and the keys of the audio shard it comes from. Members: `<key>.<role>_acoustic.npy` and
 `<key>.<role>_semantic.npy` (int16, layers x frames) for each target role, the conditions (`input`, `reference`) as the FLAC
-that they were, `<key>.json`.
+that they were, where asked for `<key>.<condition>_features.npy` (float16, frames x width) of a frozen encoder, `<key>.json`.
 """
 
 import hashlib
@@ -17,6 +17,8 @@ import torch
 from codec.model import Codec
 from infra.dataset import ShardRows
 from infra.shards import ShardError, build, decode_member, encode_json, encode_npy, read_raw
+from lm.audio_encoder import AudioEncoder
+from training.data.token_examples import mono_16k
 
 CONDITIONS = ("input", "reference")
 SOURCE = re.compile(r"source\d+")
@@ -30,6 +32,7 @@ class Recipe:
 
     threshold: float | None  # of a codec with a dynamic rate; None is the codec's own
     batch_s: float
+    features: str = ""  # the audio encoder whose features of the conditions are kept too, none if empty
 
 
 @dataclass(frozen=True)
@@ -46,22 +49,32 @@ def target_roles(roles: list[str]) -> list[str]:
     return [role for role in roles if role == "target"] or [role for role in roles if SOURCE.fullmatch(role)]
 
 
-def encode_shard(
-    codec: Codec, recipe: Recipe, codec_id: str, audio: bytes, rows: list[dict[str, Any]]
-) -> tuple[bytes, ShardRows]:
+@dataclass(frozen=True)
+class Networks:
+    """What encodes, frozen."""
+
+    codec: Codec
+    codec_id: str
+    features: AudioEncoder | None = None  # that of the recipe
+
+
+def encode_shard(networks: Networks, recipe: Recipe, audio: bytes, rows: list[dict[str, Any]]) -> tuple[bytes, ShardRows]:
     """The token shard of an audio shard's bytes, and its rows; `rows` are the audio shard's in the manifest, in order.
 
     ShardError if the shard is not the one of the manifest, or its audio not at the codec's rate.
     """
     shard, sha256 = rows[0]["shard"], rows[0]["shard_sha256"]
     contents = dict(read_raw(audio, shard, sha256, len(rows)))
+    codec = networks.codec
     tokens = _tokens(codec, recipe, list(_items(codec, shard, contents, rows)))
     examples, described = [], []
     for row in rows:
         members, texts = _members(contents[row["key"]], row, tokens)
+        if networks.features:
+            members |= _features(networks, members, f"{shard}: {row['key']}")
         positions = {role: tokens[row["key"], role]["acoustic"].shape[1] for role in target_roles(row["roles"])}
         record = {name: row[name] for name in ("key", "task", "sample_rate_hz", "num_samples")}
-        members["json"] = encode_json(record | {"texts": texts, "codec": codec_id, "num_frames": positions})
+        members["json"] = encode_json(record | {"texts": texts, "codec": networks.codec_id, "num_frames": positions})
         examples.append((row["key"], members))
         described.append(_row(row, members, positions, texts))
     data = build(examples)
@@ -117,6 +130,17 @@ def _members(contents: dict[str, bytes], row: dict[str, Any], tokens: dict) -> t
     }
     members |= {f"{role}.flac": contents[f"{role}.flac"] for role in CONDITIONS if f"{role}.flac" in contents}
     return members, decode_member("json", contents["json"], f"{row['key']}.json").get("texts", {})
+
+
+def _features(networks: Networks, members: dict[str, bytes], where: str) -> dict[str, bytes]:
+    """Of the conditions, each by itself, as training would have it of the whole clip."""
+    device, found = next(networks.codec.parameters()).device, {}
+    for role in CONDITIONS:
+        if content := members.get(f"{role}.flac"):
+            wave = mono_16k(*decode_member("flac", content, f"{where}.{role}.flac")) * np.float32(2**-15)
+            features = networks.features(torch.from_numpy(wave)[None].to(device))
+            found[f"{role}_features.npy"] = encode_npy(features[0].cpu().numpy().astype(np.float16))
+    return found
 
 
 def _row(row: dict[str, Any], members: dict[str, bytes], num_frames: dict[str, int], texts: dict[str, str]) -> dict[str, Any]:

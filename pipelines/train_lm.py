@@ -106,7 +106,7 @@ class Job:
         if held_out and not places:
             return []
         check = getattr(encoders and encoders.text, "check", check_text)
-        wanted = Wanted(self.model.max_positions, splits, self.model.tokens, check)
+        wanted = Wanted(self.model.max_positions, splits, self.model.tokens, check, self.model.conditions.audio_encoder)
         return open_token_sources(dataclasses.replace(self.config.examples, datasets=places), wanted)
 
     def first(self, sources: list[TokenSource], per_task: int) -> list[TokenExample]:

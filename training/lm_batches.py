@@ -8,7 +8,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from lm.conditions import Conditions, Encoders
+from lm.conditions import Conditions, Encoders, Waves
 from lm.config import ConditionConfig, LMConfig
 from lm.features import Features
 from lm.model import Batch
@@ -19,11 +19,15 @@ from training.data.token_stream import TokenBatch
 def encoded(config: LMConfig, encoders: Encoders, batch: TokenBatch, *, device: torch.device, dropout: float = 0.0) -> Batch:
     """A checked batch on the device, where the encoders are. ValueError for what the model or its tasks do not take."""
     waves = [[None if wave is None else wave.to(device) for wave in part] for part in (batch.references, batch.inputs)]
-    conditions = encoders(batch.tasks, texts=batch.texts, references=waves[0], inputs=waves[1])
+    kept = [
+        [None if one is None else one.to(device) for one in part] for part in (batch.reference_features, batch.input_features)
+    ]
+    given = Waves(waves[0], kept[0]), Waves(waves[1], kept[1])
+    conditions = encoders(batch.tasks, texts=batch.texts, references=given[0], inputs=given[1])
     codes = tuple(part.to(device) for part in (batch.acoustic_BKF, batch.semantic_BKF, batch.num_frames_B))
     made = Batch.of(config, batch.tasks, conditions, codes)
-    kept = conditions.dropped(batch.draws_BC.to(device), dropout) if dropout else conditions
-    return dataclasses.replace(made, conditions=completed(kept, config.conditions, len(batch.tasks), device))
+    left = conditions.dropped(batch.draws_BC.to(device), dropout) if dropout else conditions
+    return dataclasses.replace(made, conditions=completed(left, config.conditions, len(batch.tasks), device))
 
 
 def completed(conditions: Conditions, config: ConditionConfig, num_clips: int, device: torch.device) -> Conditions:

@@ -9,7 +9,8 @@ import torch
 from codec.model import Codec
 from infra.dataset import open_dataset
 from infra.shards import ShardError, decode_member, read, read_raw
-from pipelines.encoding import Item, Recipe, batches, encode_shard, target_roles
+from lm.audio_encoder import LogMel
+from pipelines.encoding import Item, Networks, Recipe, batches, encode_shard, target_roles
 
 RECIPE = Recipe(threshold=None, batch_s=10.0)
 
@@ -28,7 +29,7 @@ def shard(dataset):
 
 def test_the_tokens_are_the_codes_of_each_target_alone(codec, shard):
     audio, rows = shard
-    data, described = encode_shard(codec, RECIPE, "codec-id", audio, rows)
+    data, described = encode_shard(Networks(codec, "codec-id"), RECIPE, audio, rows)
     sources = {sample.key: sample for sample in read(audio, "audio")}
     samples = list(read(data, "tokens", described.sha256, len(rows)))
     assert [sample.key for sample in samples] == [row["key"] for row in rows]
@@ -46,7 +47,7 @@ def test_the_tokens_are_the_codes_of_each_target_alone(codec, shard):
 
 def test_conditions_are_the_bytes_they_were_and_targets_are_not_kept(codec, shard):
     audio, rows = shard
-    data, _ = encode_shard(codec, RECIPE, "codec-id", audio, rows)
+    data, _ = encode_shard(Networks(codec, "codec-id"), RECIPE, audio, rows)
     before = dict(read_raw(audio, "audio"))
     for key, members in read_raw(data, "tokens"):
         assert members["input.flac"] == before[key]["input.flac"]
@@ -54,19 +55,33 @@ def test_conditions_are_the_bytes_they_were_and_targets_are_not_kept(codec, shar
         assert decode_member("json", members["json"], key)["texts"] == decode_member("json", before[key]["json"], key)["texts"]
 
 
+def test_kept_features_are_those_of_each_whole_condition(codec, shard):
+    audio, rows = shard
+    recipe = replace(RECIPE, features="log-mel")
+    data, _ = encode_shard(Networks(codec, "codec-id", LogMel()), recipe, audio, rows)
+    assert {"input_features.npy"} <= {name for _, members in read_raw(data, "tokens") for name in members}
+    for sample in read(data, "tokens"):
+        wave, sample_rate_hz = sample.members["input.flac"]
+        assert sample_rate_hz == 16000
+        alone = LogMel()(torch.from_numpy(wave[:1].astype(np.float32) / 32768))[0].numpy()
+        found = sample.members["input_features.npy"]
+        assert found.dtype == np.float16 and found.shape == alone.shape
+        np.testing.assert_allclose(found, alone, atol=2e-3)
+
+
 def test_the_same_shard_has_the_same_bytes(codec, shard):
     audio, rows = shard
-    assert encode_shard(codec, RECIPE, "id", audio, rows) == encode_shard(codec, RECIPE, "id", audio, rows)
+    assert encode_shard(Networks(codec, "id"), RECIPE, audio, rows) == encode_shard(Networks(codec, "id"), RECIPE, audio, rows)
 
 
 def test_a_damaged_shard_and_another_rate_are_refused(codec, shard):
     audio, rows = shard
     with pytest.raises(ShardError, match="sha256"):
-        encode_shard(codec, RECIPE, "id", audio[:-1], rows)
+        encode_shard(Networks(codec, "id"), RECIPE, audio[:-1], rows)
     codec.config = replace(codec.config, teacher=codec.config.teacher)
     object.__setattr__(codec.config, "sample_rate_hz", 48000)
     with pytest.raises(ShardError, match=r"at 16000 Hz, the codec takes 48000 Hz"):
-        encode_shard(codec, RECIPE, "id", audio, rows)
+        encode_shard(Networks(codec, "id"), RECIPE, audio, rows)
 
 
 def test_batches_hold_every_item_once_within_the_limit():

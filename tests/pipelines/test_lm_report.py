@@ -27,7 +27,7 @@ def example(codec: Codec, seed: int, task: str = "sr") -> TokenExample:
         codes = codec.encode(torch.from_numpy(wave * np.float32(2**-15))[None])
     streams = codes.acoustic_BKF[0].numpy(), codes.semantic_BKF[0].numpy()
     text, given = ("text", None) if task == "tta" else (None, wave)
-    return TokenExample(f"{task}-{seed}", task, text, None, given, *streams, np.zeros(3))
+    return TokenExample(f"{task}-{seed}", task, text, None, given, *streams, None, None, np.zeros(3))
 
 
 def test_a_copy_of_what_is_already_right_beats_the_unigram(codec):

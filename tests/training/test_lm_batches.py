@@ -43,6 +43,19 @@ def test_dropout_follows_the_draws_of_each_example():
     assert found != whole
 
 
+def test_kept_features_are_taken_and_the_others_made():
+    given = made(("tse", "sr", "sr"), 0)
+    whole = encoded(SMALL, encoders(), given, device=CPU).conditions.input
+    kept = tuple(whole.values_BMD[row, : whole.lengths_B[row]].half() if row < 2 else None for row in range(3))
+    found = encoded(SMALL, encoders(), replace(given, input_features=kept), device=CPU).conditions.input
+    assert torch.equal(found.lengths_B, whole.lengths_B)
+    torch.testing.assert_close(found.values_BMD, whole.values_BMD, atol=2e-3, rtol=1e-3)
+    others = tuple(one if one is None else one + 1 for one in kept)
+    changed = encoded(SMALL, encoders(), replace(given, input_features=others), device=CPU)
+    difference = changed.conditions.input.values_BMD - found.values_BMD
+    assert [bool(row.abs().max() > 0.5) for row in difference] == [True, True, False]
+
+
 def test_a_missing_condition_and_strange_codes_are_refused():
     given = made(("tse", "sr"), 0)
     lost = replace(given, references=(None, None))

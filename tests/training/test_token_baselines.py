@@ -15,7 +15,7 @@ def example(task: str = "sr", num_frames: int = 200, seed: int = 0, share: float
     rng = np.random.default_rng(seed)
     codes = [rng.choice(16, (layers, num_frames), p=[0.09375] * 8 + [0.03125] * 8) for layers in (2, 1)]
     copied = tuple(np.where(rng.random(part.shape) < share, part, rng.integers(0, 16, part.shape)) for part in codes)
-    return TokenExample(f"{task}-{seed}", task, None, None, None, *codes, np.zeros(3)), copied
+    return TokenExample(f"{task}-{seed}", task, None, None, None, *codes, None, None, np.zeros(3)), copied
 
 
 def fitted(task: str = "sr", share: float = 0.0) -> tuple[Unigram, Copy]:

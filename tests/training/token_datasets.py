@@ -9,9 +9,10 @@ from infra.dataset import RUN, Dataset, ShardRows, commit_shard, dataset_id, fin
 from infra.model_folder import model_id
 from infra.shards import encode_json
 from infra.storage import Store, open_store
+from lm.audio_encoder import open_audio_encoder
 from pipelines import corpus as corpora
 from pipelines.encode import Encode, describe
-from pipelines.encoding import Recipe, encode_shard
+from pipelines.encoding import Networks, Recipe, encode_shard
 from pipelines.rendering import loader, make_shard, render
 from pipelines.simulate import Simulate, bank_of, described_by
 from simulation.registry import task
@@ -31,15 +32,18 @@ def simulated(name: str, folder: Path, corpus: Path, *, count: int = 8, seed: in
     return _finished(store, recipe.num_shards(), described_by(recipe, source), name)
 
 
-def encoded(source: Dataset, folder: Path, codec_folder: Path, *, split: str = "train", codec_id: str = "") -> Store:
+def encoded(
+    source: Dataset, folder: Path, codec_folder: Path, *, split: str = "train", codec_id: str = "", features: str = ""
+) -> Store:
     """The tokens of a dataset."""
     codec, config = Codec.from_pretrained(codec_folder).eval(), Encode(data="data", codec=str(codec_folder))
-    codec_id, recipe = codec_id or model_id(codec_folder), Recipe(config.threshold, config.batch_s)
+    codec_id, recipe = codec_id or model_id(codec_folder), Recipe(config.threshold, config.batch_s, features)
+    networks = Networks(codec, codec_id, open_audio_encoder(features) if features else None)
     store, manifest = open_store(str(folder)), source.manifest.to_pylist()
     shards = list(dict.fromkeys(row["shard"] for row in manifest))
     for shard in shards:
         rows = [row for row in manifest if row["shard"] == shard]
-        data, done = encode_shard(codec, recipe, codec_id, source.store.get(shard), rows)
+        data, done = encode_shard(networks, recipe, source.store.get(shard), rows)
         commit_shard(store, shard, data, done)
     described = describe(recipe, source, codec, codec_id) | {"split": split}
     return _finished(store, len(shards), described, rows[0]["task"]).store

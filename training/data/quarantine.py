@@ -15,6 +15,7 @@ REASONS = {
     "not_finite": "NaN, infinity or values far beyond full scale",
     "silent": "nothing above -60 dBFS in it",
     "wrong_tokens": "its codes are not those of its codec",
+    "wrong_features": "its kept features are not as long as its audio",
     "too_long": "more positions than the model has, and a target that cannot be cut",
     "missing_condition": "no text, reference or input, which its task needs",
     "bad_text": "a text that the text encoder does not read",

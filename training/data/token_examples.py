@@ -41,6 +41,8 @@ class TokenExample:
     input: np.ndarray | None
     acoustic_KF: np.ndarray  # int64; of several targets one after the other
     semantic_KF: np.ndarray
+    reference_features: np.ndarray | None  # (M, D) float16: what the model's audio encoder makes of it, where that is kept
+    input_features: np.ndarray | None
     draws_C: np.ndarray  # float32 uniforms in [0, 1), keyed by the example and its epoch: for condition dropout
 
     @property
@@ -94,6 +96,7 @@ def decode(cutting: Cutting, found: Encoded, parts: Parts) -> TokenExample:
     num_frames = int(durations_F.sum())
     wave = _wave(found, "input") if row["input_num_samples"] else None
     reference = _wave(found, "reference") if row["reference_num_samples"] else None
+    features = {name: _features(found, name, part) for name, part in (("input", wave), ("reference", reference))}
     if task(row["task"]).length == "aligned":
         _check_lengths(found, targets, num_frames, cutting.tokens)
         most = cutting.most_frames(row["task"], row["text"], 0 if reference is None else len(reference))
@@ -101,15 +104,27 @@ def decode(cutting: Cutting, found: Encoded, parts: Parts) -> TokenExample:
             groups, begin, end = _stretch(durations_F, most, draws)
             samples = slice(round(begin * cutting.samples_per_frame), round(end * cutting.samples_per_frame))
             targets = [tuple(codes_KF[:, groups] for codes_KF in target) for target in targets]
-            wave = wave[samples]
-            reference = reference[samples] if row["task"] in TIMED_REFERENCES else reference
+            wave, features["input"] = _part(wave, features["input"], samples)
+            if row["task"] in TIMED_REFERENCES:
+                reference, features["reference"] = _part(reference, features["reference"], samples)
     if reference is not None and row["task"] not in TIMED_REFERENCES:
         most = round(cutting.reference_s * RATE_HZ)
         start = int(draws.integers(0, max(len(reference) - most, 0) + 1))
-        reference = reference[start : start + most]
+        start -= start % SAMPLES_PER_FRAME if features["reference"] is not None else 0
+        reference, features["reference"] = _part(reference, features["reference"], slice(start, start + most))
     acoustic_KF, semantic_KF = (np.concatenate(streams, axis=1).astype(np.int64) for streams in zip(*targets))
     dropout_C = generator(*parts, "draws").random(len(CONDITIONS), dtype=np.float32)
-    return TokenExample(row["key"], row["task"], row["text"], reference, wave, acoustic_KF, semantic_KF, dropout_C)
+    kept = features["reference"], features["input"]
+    return TokenExample(row["key"], row["task"], row["text"], reference, wave, acoustic_KF, semantic_KF, *kept, dropout_C)
+
+
+def _part(wave: np.ndarray, features: np.ndarray | None, samples: slice) -> tuple[np.ndarray, np.ndarray | None]:
+    """A stretch of a wave and its features; it begins at a frame where there are any."""
+    cut = wave[samples]
+    if features is None:
+        return cut, None
+    first = samples.start // SAMPLES_PER_FRAME
+    return cut, features[first : first - -len(cut) // SAMPLES_PER_FRAME]
 
 
 def _stretch(durations_F: np.ndarray, most: int, draws: np.random.Generator) -> tuple[slice, int, int]:
@@ -142,11 +157,26 @@ def _wave(found: Encoded, role: str) -> np.ndarray:
         raise _rejected(found, "wrong_rate", f"{role}: {sample_rate_hz} Hz")
     if audio.shape[1] != found.row[f"{role}_num_samples"]:
         raise _rejected(found, "wrong_length", f"{role}: {audio.shape[1]} samples")
+    return mono_16k(audio, sample_rate_hz)
+
+
+def mono_16k(audio: np.ndarray, sample_rate_hz: int) -> np.ndarray:
+    """(T,) int16 as encoders hear it, of (channels, samples)."""
     if len(audio) > 1:
         audio = audio.mean(axis=0, keepdims=True, dtype=np.float32).round().astype(np.int16)
     if sample_rate_hz != RATE_HZ:
         return soxr.resample(audio[0], sample_rate_hz, RATE_HZ, quality="HQ")
     return audio[0]
+
+
+def _features(found: Encoded, role: str, wave: np.ndarray | None) -> np.ndarray | None:
+    """(M, D) float16, if its dataset keeps those of the model's encoder. Rejected unless they are as long as the audio."""
+    if wave is None or not found.row.get("has_features"):
+        return None
+    features = _member(found, f"{role}_features.npy")
+    if features.ndim != 2 or len(features) != -(-len(wave) // SAMPLES_PER_FRAME):
+        raise _rejected(found, "wrong_features", f"{role}: features {features.shape} of {len(wave)} samples")
+    return features
 
 
 def _check_lengths(found: Encoded, targets: list[tuple[np.ndarray, ...]], num_frames: int, tokens: TokenConfig) -> None:

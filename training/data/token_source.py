@@ -37,6 +37,7 @@ class TokenSource(ShardSource):
 
     tokens: TokenConfig
     left_out: tuple[Rejected, ...]
+    has_features: bool = False  # it keeps those of the model's audio encoder
 
     def _cut(self, shard: int, rows: list[dict]) -> list[Encoded | Rejected]:
         url, sha256 = self.shards["url"].iat[shard], self.shards["sha256"].iat[shard]
@@ -44,7 +45,7 @@ class TokenSource(ShardSource):
             examples = read_whole(url, sha256)
         except Rejected as rejected:
             return [rejected] * len(rows)
-        return [_encoded(row | {"task": self.domain}, examples, url) for row in rows]
+        return [_encoded(row | {"task": self.domain, "has_features": self.has_features}, examples, url) for row in rows]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Wanted:
     codec: TokenConfig | None = None
     """Of the model; None takes the codec of the first dataset."""
     check_text: CheckText = check_text
+    audio_encoder: str = ""
+    """Of the model: features that were kept of it are used, others are made."""
 
 
 def open_token_sources(data: TokenData, wanted: Wanted) -> list[TokenSource]:
@@ -139,7 +142,8 @@ def _opened(dataset: Dataset, data: TokenData, wanted: Wanted) -> TokenSource:
     sized = shards[["num_bytes"]].assign(url=where + "/" + shards["shard"], sha256=shards["sha256"], num_clips=num_clips)
     window = (data.window_shards, data.window_mb * 1e6)
     split = dataset.description["split"]
-    return TokenSource(identity[:12], where, name, split, table, sized, window, cutting.tokens, tuple(left_out))
+    has_features = bool(wanted.audio_encoder) and dataset.description.get("features") == wanted.audio_encoder
+    return TokenSource(identity[:12], where, name, split, table, sized, window, cutting.tokens, tuple(left_out), has_features)
 
 
 def _rows(dataset: Dataset, name: str) -> list[dict[str, Any]]:

@@ -31,6 +31,8 @@ class TokenBatch:
     semantic_BKF: Tensor
     num_frames_B: Tensor  # int64
     draws_BC: Tensor  # float32 uniforms in [0, 1), keyed by example and epoch
+    reference_features: tuple[Tensor | None, ...] = ()  # (M, D) float16 where they were kept; () if none were
+    input_features: tuple[Tensor | None, ...] = ()
 
 
 class TokenStream(Steps[TokenExample, TokenBatch]):
@@ -78,7 +80,13 @@ def token_batch(examples: Sequence[TokenExample]) -> TokenBatch:
         torch.from_numpy(semantic),
         torch.tensor(lengths),
         torch.from_numpy(np.stack([example.draws_C for example in examples])),
+        tuple(_tensor(example.reference_features) for example in examples),
+        tuple(_tensor(example.input_features) for example in examples),
     )
+
+
+def _tensor(features: np.ndarray | None) -> Tensor | None:
+    return None if features is None else torch.from_numpy(features)
 
 
 def _samples(wave: np.ndarray | None) -> Tensor | None:

@@ -95,6 +95,37 @@ def test_the_reference_of_echo_is_cut_with_the_input_and_others_for_themselves()
     assert len(starts) > 10
 
 
+def with_features(found: Encoded) -> Encoded:
+    """Features that say the number of their frame of the codec, for each wave."""
+    members = dict(found.members)
+    for role in ("input", "reference"):
+        count = found.row[f"{role}_num_samples"] // 320
+        members[f"{role}_features.npy"] = encode_npy(np.repeat(np.arange(count, dtype=np.float16)[:, None] // 2, 3, axis=1))
+    return Encoded(found.row | {"has_features": True}, members, found.where)
+
+
+@pytest.mark.parametrize("task", ["aec", "tse"])
+def test_kept_features_are_cut_with_their_waves(task):
+    cutting = replace(WHOLE, crop_s=0.2, reference_s=0.11)  # no whole number of frames
+    for clip in range(20):
+        example = decode(cutting, with_features(made(task, reference_frames=20)), parts(clip))
+        for wave, features in (
+            (example.input, example.input_features),
+            (example.reference, example.reference_features),
+        ):
+            assert features.dtype == np.float16 and features.shape == (-(-len(wave) // 320), 3)
+            assert features[:, 0].tolist() == wave[::320].tolist()
+
+
+def test_features_are_there_only_where_they_were_kept_and_as_long_as_the_audio():
+    plain = decode(WHOLE, made("tse", reference_frames=5), parts())
+    assert plain.input_features is None and plain.reference_features is None
+    found = with_features(made())
+    found.members["input_features.npy"] = encode_npy(np.zeros((39, 3), np.float16))
+    with pytest.raises(Rejected, match=r"features \(39, 3\) of 12800 samples"):
+        decode(WHOLE, found, parts())
+
+
 def test_a_dynamic_rate_is_cut_between_groups():
     durations = np.array([3, 1, 4, 2, 2, 4, 1, 3])  # 20 frames
     codes = ((durations - 1) * 32 + np.arange(8)).astype(np.int16)
