@@ -11,6 +11,16 @@ from torch.utils.checkpoint import checkpoint
 from lm.config import DecoderConfig
 
 
+class Norm(nn.RMSNorm):
+    """Root mean square norm (Zhang and Sennrich 2019)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed = x.dtype != self.weight.dtype or torch.is_autocast_enabled(x.device.type)
+        if x.is_cuda or mixed or x.dtype not in (torch.float32, torch.float64) or not torch.is_grad_enabled():
+            return super().forward(x)
+        return RMSNorm.apply(x, self.weight, self.eps)
+
+
 class Attention(nn.Module):
     """Causal self-attention with rotary positions."""
 
@@ -59,9 +69,9 @@ class Layer(nn.Module):
 
     def __init__(self, config: DecoderConfig):
         super().__init__()
-        self.attention_norm = nn.RMSNorm(config.width, config.norm_eps)
+        self.attention_norm = Norm(config.width, config.norm_eps)
         self.attention = Attention(config)
-        self.feed_forward_norm = nn.RMSNorm(config.width, config.norm_eps)
+        self.feed_forward_norm = Norm(config.width, config.norm_eps)
         self.feed_forward = FeedForward(config)
 
     def forward(self, x_BLD: Tensor, rotation: Tensor, lengths: list[int] | None = None) -> Tensor:
@@ -76,7 +86,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_layers))
-        self.norm = nn.RMSNorm(config.width, config.norm_eps)
+        self.norm = Norm(config.width, config.norm_eps)
         self.activation_checkpointing = False  # recompute a layer in the backward pass instead of keeping its activations
 
     def forward(self, x_BLD: Tensor, clock_BL: Tensor, lengths_B: Tensor | None = None) -> Tensor:
@@ -142,6 +152,24 @@ def rotated(x_BHLE: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     torch.mul(first, cos, out=to_first).addcmul_(second, sin, value=-1)
     torch.mul(second, cos, out=to_second).addcmul_(first, sin)
     return out_BHLE
+
+
+class RMSNorm(torch.autograd.Function):
+    """In few passes over memory: on a CPU torch's own takes a dozen for the gradient."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        scale = torch.einsum("...d,...d->...", x, x).div_(x.shape[-1]).add_(eps).rsqrt_()[..., None]
+        ctx.save_for_backward(x, weight, scale)
+        return (x * scale).mul_(weight)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, weight, scale = ctx.saved_tensors
+        grad_weight = (grad * x).flatten(0, -2).T.mv(scale.flatten())
+        grad_x = grad * weight
+        share = torch.einsum("...d,...d->...", grad_x, x)[..., None].mul_(scale**3).div_(-x.shape[-1])
+        return grad_x.mul_(scale).addcmul_(x, share), grad_weight, None
 
 
 class SwiGLU(torch.autograd.Function):

@@ -48,22 +48,28 @@ class _HeadLosses(torch.autograd.Function):
                 x_RD, labels_R = x_ND[part], labels_NK[part, k]
                 wanted_R = labels_R != IGNORED
                 logits_RV = (x_RD @ weight_VD.T).to(wide)
-                log_sum_R = logits_RV.logsumexp(1)
                 target_R1 = labels_R.clamp(min=0)[:, None]
-                nll_R = (log_sum_R - logits_RV.gather(1, target_R1)[:, 0]) * wanted_R
-                nll_NK[part, k], correct_NK[part, k] = nll_R, (logits_RV.argmax(1) == labels_R)
+                logit_R, most_R = logits_RV.gather(1, target_R1)[:, 0], logits_RV.amax(1)
+                mean_R = logits_RV.mean(1) if label_smoothing else None
+                exp_RV = logits_RV.sub_(most_R[:, None]).exp_()  # one exponential for the loss and its gradient
+                sum_R = exp_RV.sum(1)
+                log_sum_R = most_R + sum_R.log()
+                nll_R = (log_sum_R - logit_R) * wanted_R
+                nll_NK[part, k], correct_NK[part, k] = nll_R, wanted_R & (logit_R == most_R)
                 total += nll_R.sum()
                 if label_smoothing:
-                    total += label_smoothing * ((log_sum_R - logits_RV.mean(1)) * wanted_R - nll_R).sum()
+                    total += label_smoothing * ((log_sum_R - mean_R) * wanted_R - nll_R).sum()
                 if needs_x or needs_weight:
-                    # d loss / d logits = softmax - smoothed label
-                    grad_RV = logits_RV.sub_(log_sum_R[:, None]).exp_()
-                    grad_RV.scatter_add_(1, target_R1, grad_RV.new_full(target_R1.shape, label_smoothing - 1))
-                    grad_RV = grad_RV.sub_(label_smoothing / num_symbols).mul_(wanted_R[:, None]).to(x_RD.dtype)
+                    # d loss / d logits = softmax - smoothed label, 0 where there is no label
+                    grad_RV = exp_RV.mul_((wanted_R.to(wide) / sum_R)[:, None])
+                    grad_RV.scatter_add_(1, target_R1, (wanted_R.to(wide) * (label_smoothing - 1))[:, None])
+                    if label_smoothing:
+                        grad_RV.sub_((wanted_R.to(wide) * (label_smoothing / num_symbols))[:, None])
+                    grad_RV = grad_RV.to(x_RD.dtype)
                     if needs_x:
-                        grad_x[part] += grad_RV @ weight_VD
+                        _add_product(grad_x[part], grad_RV, weight_VD)
                     if needs_weight:
-                        grad_weight[k] += grad_RV.T @ x_RD
+                        _add_product(grad_weight[k], grad_RV.T, x_RD)
         ctx.save_for_backward(grad_x, grad_weight)
         ctx.dtypes = x_ND.dtype, weight_KVD.dtype
         ctx.mark_non_differentiable(nll_NK, correct_NK)
@@ -73,6 +79,14 @@ class _HeadLosses(torch.autograd.Function):
     def backward(ctx, grad_total: Tensor, *_: Tensor):
         grads = [None if grad is None else (grad * grad_total).to(dtype) for grad, dtype in zip(ctx.saved_tensors, ctx.dtypes)]
         return *grads, None, None
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """total += left @ right, at once where the types allow it."""
+    if left.dtype == total.dtype:
+        total.addmm_(left, right)
+    else:
+        total += left @ right
 
 
 def plain_head_losses(x_ND: Tensor, weight_KVD: Tensor, labels_NK: Tensor, label_smoothing: float = 0.0) -> Tensor:

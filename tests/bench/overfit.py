@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 import tyro
 
-from codec.config import PRESETS as CODECS
 from codec.model import Codec
+from codec.presets import PRESETS as CODECS
 from infra.command_line import run
 from lm.conditions import Encoders
 from lm.config import PRESETS, DecoderConfig

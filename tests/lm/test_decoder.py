@@ -5,7 +5,7 @@ import torch
 from transformers import LlamaConfig, LlamaModel
 
 from lm.config import DecoderConfig
-from lm.decoder import Decoder, Rotate, SwiGLU
+from lm.decoder import Decoder, RMSNorm, Rotate, SwiGLU
 
 CONFIG = DecoderConfig(width=64, num_layers=3, num_heads=4, feed_forward_width=96)
 GROUPED = replace(CONFIG, num_kv_heads=2)
@@ -121,3 +121,5 @@ def test_gradients_written_by_hand_are_those_of_finite_differences():
     rotation = torch.stack([angles.cos(), angles.sin()])
     assert torch.autograd.gradcheck(lambda x: Rotate.apply(x, rotation), x)
     assert torch.autograd.gradcheck(SwiGLU.apply, x)
+    weight = torch.randn(6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, weight: RMSNorm.apply(x, weight, 1e-2), (x, weight))

@@ -26,7 +26,7 @@ def test_the_formula_equals_what_torch_counts():
         for name, of_module in counts.items()
         if name == "UnifiedLM.decoder"
         for op, n in of_module.items()
-        if "scaled" not in str(op)
+        if "scaled" not in str(op) and "bmm" not in str(op)  # bmm: the sums of squares of norms
     )
     assert linear == length * layer_flops_per_position(SMALL.decoder)
     if attention:  # torch counts the whole square
