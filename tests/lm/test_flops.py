@@ -31,7 +31,7 @@ def test_the_formula_equals_what_torch_counts():
     assert linear == length * layer_flops_per_position(SMALL.decoder)
     if attention:  # torch counts the whole square
         assert attention_flops(SMALL.decoder, length) == pytest.approx(attention / 2, rel=2 / length)
-    heads = sum(counts["UnifiedLM.heads"].values()) / 3  # forward, and both gradients
+    heads = sum(counts["UnifiedLM.heads"].values())  # forward alone: torch does not count products that are added in place
     slots = 2 * 40 + 3
     rows = linear + attention_flops(SMALL.decoder, length)
     assert forward_flops(SMALL, [length], slots) - rows == pytest.approx(heads, rel=0.05)
