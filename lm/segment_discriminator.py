@@ -4,7 +4,7 @@ The network is the one of text GANs (Nie et al., "RelGAN", ICLR 2019, section 2.
 representations, each judged by the same convolutions with a maximum over time. Here every codebook is a representation (or
 several), seen beside what the tokens were made from.
 
-Shapes: B clips, C codebooks, F frames, V symbols, S segments, N representations of all codebooks, E embedding width, D features.
+Shapes: B clips, C codebooks, F frames, V symbols, S segments, N representations of all codebooks, E width, D features.
 """
 
 from dataclasses import dataclass
@@ -42,7 +42,9 @@ class SegmentDiscriminatorConfig:
 class SegmentDiscriminator(nn.Module):
     """One-hots (B, C, F, V) to the opinions on their prefixes. With `averages_features` the segments have one opinion."""
 
-    def __init__(self, config: SegmentDiscriminatorConfig, num_codebooks: int, vocab_size: int, averages_features: bool = False):
+    def __init__(
+        self, config: SegmentDiscriminatorConfig, num_codebooks: int, vocab_size: int, averages_features: bool = False
+    ):
         super().__init__()
         self.config, self.averages_features = config, averages_features
         width = config.embedding_width
@@ -51,15 +53,25 @@ class SegmentDiscriminator(nn.Module):
         self.hidden = nn.Linear(config.channels * len(config.kernels), config.features)
         self.opinion = nn.Linear(config.features, 1)
 
-    def forward(self, tokens_BCFV: Tensor, num_frames_B: Tensor, condition_BFE: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        tokens_BCFV: Tensor,
+        num_frames_B: Tensor,
+        condition_BFE: Tensor | None = None,
+        *,
+        context_B: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Logits (S, B, N) of being real, and features (S, B, N, D) behind them; what stands past a clip's end is not read.
 
-        The condition is what is known of each frame, whoever made its tokens.
+        The condition is what is known of each frame, whoever made its tokens; the first `context_B` frames, likewise, belong to
+        all segments.
         """
         embedded_BFNE = self._embed(tokens_BCFV)
         if condition_BFE is not None:
             embedded_BFNE = embedded_BFNE + condition_BFE[:, :, None]
-        features_SBND = self._features(embedded_BFNE, num_frames_B)
+        before_B = 0 if context_B is None else context_B
+        lengths_SB = before_B + prefix_lengths(num_frames_B - before_B, self.config.segments)
+        features_SBND = self._features(embedded_BFNE, lengths_SB)
         if self.averages_features:
             features_SBND = features_SBND.mean(0, keepdim=True)
         return self.opinion(features_SBND)[..., 0], features_SBND
@@ -71,12 +83,11 @@ class SegmentDiscriminator(nn.Module):
         parts = embedded.view(num_codebooks, num_clips, num_frames, self.config.representations, self.config.embedding_width)
         return parts.permute(1, 2, 0, 3, 4).flatten(2, 3)
 
-    def _features(self, embedded_BFNE: Tensor, num_frames_B: Tensor) -> Tensor:
+    def _features(self, embedded_BFNE: Tensor, lengths_SB: Tensor) -> Tensor:
         """A convolution sees the frames that it has, none past a segment's end: so a segment is judged as it is alone.
 
         And so what lies inside several segments is computed once, and segments cost next to nothing.
         """
-        lengths_SB = prefix_lengths(num_frames_B, self.config.segments)
         rows_REF = embedded_BFNE.permute(0, 2, 3, 1).flatten(0, 1)
         maxima = []
         for kernel, convolution in zip(self.config.kernels, self.convolutions):
@@ -86,7 +97,7 @@ class SegmentDiscriminator(nn.Module):
 
 
 def _maxima(found_BNDF: Tensor, ends_SB: Tensor) -> Tensor:
-    """(S, B, N, D) the largest of the first so many positions, at least 0. The gradient goes to one of those that are largest."""
+    """(S, B, N, D) the largest of so many first positions, at least 0. The gradient goes to one of the largest."""
     positions_F = torch.arange(found_BNDF.shape[-1], device=ends_SB.device)
     with torch.no_grad():
         outside_SBF = positions_F >= ends_SB[..., None]

@@ -1,4 +1,4 @@
-"""What generators of tokens and their discriminator lose, where segments are judged beside the whole (SegGAN, arXiv 1905.12835).
+"""What a generator of tokens and its discriminator lose, where segments are judged beside the whole (SegGAN, 1905.12835).
 
 Three forms, each of them the plain one where there is one segment:
 relgan   relativistic losses on straight-through one-hots, averaged over segments and representations;

@@ -1,4 +1,4 @@
-"""A generator trained by likelihood, then by a discriminator of one of the three forms; the losses are those of `make train-lm`.
+"""A generator trained by likelihood, then by a discriminator of one of three forms; the losses are those of `make train-lm`.
 
 Shapes: B sequences, T tokens, V symbols.
 """
@@ -6,7 +6,7 @@ Shapes: B sequences, T tokens, V symbols.
 import copy
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -24,12 +24,14 @@ class Recipe:
     """Of the adversarial part."""
 
     batch_size: int = 64
-    learning_rate: float = 1e-3
+    learning_rate: float = 1e-4
     discriminator_rate: float = 1e-3
-    head_start: int = 50
+    head_start: int = 30
     """Updates of the discriminator alone, before."""
-    discriminator: SegmentDiscriminatorConfig = SegmentDiscriminatorConfig(
-        representations=4, embedding_width=16, kernels=(2, 3, 4), channels=32, features=64
+    discriminator: SegmentDiscriminatorConfig = field(
+        default_factory=lambda: SegmentDiscriminatorConfig(
+            representations=4, embedding_width=16, kernels=(2, 3, 4), channels=32, features=64
+        )
     )
 
 

@@ -45,7 +45,9 @@ class Language:
     def of(cls, vocab_size: int, num_tokens: int, width: int, seed: int, *, num_training: int) -> "Language":
         torch.manual_seed(key(seed, "oracle"))
         oracle = TokenLSTM.oracle(vocab_size, width)
-        said = [samples(oracle, (count, num_tokens), key(seed, name)) for name, count in (("train", num_training), ("test", 2048))]
+        said = [
+            samples(oracle, (count, num_tokens), key(seed, name)) for name, count in (("train", num_training), ("test", 2048))
+        ]
         return cls(oracle, *said)
 
     @torch.no_grad()
