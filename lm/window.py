@@ -87,7 +87,9 @@ def free_run(model: UnifiedLM, batch: Batch, window: Window) -> Tensor:
     rows = Rows(model, batch, window)
     truth_BWK, free_BWK = rows.truth_BWK, rows.free_BWK
     x_BLD, clock_BL, lengths_B = rows.packed(rows.inputs_BPK, rows.first_slot_B + 1)
-    cache = Cache(model.config.decoder, len(x_BLD), x_BLD.shape[1] + rows.size, x_BLD)
+    kind = x_BLD.device.type
+    like = x_BLD.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x_BLD
+    cache = Cache(model.config.decoder, len(x_BLD), x_BLD.shape[1] + rows.size, like)
     hidden_BD = model.decoder.prefill(x_BLD, clock_BL, lengths_B, cache)
     found = []
     for slot in range(rows.size):
@@ -103,7 +105,12 @@ def free_run(model: UnifiedLM, batch: Batch, window: Window) -> Tensor:
 
 
 def window_logits(model: UnifiedLM, batch: Batch, window: Window, symbols_BWK: Tensor) -> Tensor:
-    """(B, W, K, V) logits of the windows' slots, after these symbols; past a window's end they mean nothing."""
+    """(B, W, K, V) logits of the windows' slots, after these symbols, without E; past a window's end they mean nothing."""
+    return slot_logits(model, batch, window, symbols_BWK)[..., : model.config.tokens.vocab_size].float()
+
+
+def slot_logits(model: UnifiedLM, batch: Batch, window: Window, symbols_BWK: Tensor) -> Tensor:
+    """The same with E, (B, W, K, V + 1)."""
     rows = Rows(model, batch, window)
     places_BWK = rows.places_BW[..., None].expand(-1, -1, symbols_BWK.shape[2])
     inputs_BPK = rows.inputs_BPK.scatter(1, places_BWK, symbols_BWK)
@@ -117,7 +124,7 @@ def window_logits(model: UnifiedLM, batch: Batch, window: Window, symbols_BWK: T
     logits_BWKV = hidden_BWD.new_zeros(*hidden_BWD.shape[:2], *parts[0].shape[1:], dtype=parts[0].dtype)
     for parity, logits_NKV in enumerate(parts):
         logits_BWKV[:, parity::2] = logits_NKV.unflatten(0, (len(hidden_BWD), -1))
-    return logits_BWKV[..., : model.config.tokens.vocab_size].float()
+    return logits_BWKV
 
 
 def written(slots_BWKx: Tensor, window: Window, model: UnifiedLM) -> Tensor:
