@@ -46,7 +46,8 @@ class Rows:
     def __init__(self, model: UnifiedLM, batch: Batch, window: Window):
         self.model, self.batch, self.window = model, batch, window
         tokens, self.size = model.config.tokens, window.noise_BWKV.shape[1]
-        slots = layout.slots_of(batch.acoustic_BKF, batch.semantic_BKF, batch.num_frames_B, tokens, batch.free_B)
+        streams = [F.pad(codes, (0, 1)) for codes in (batch.acoustic_BKF, batch.semantic_BKF)]  # the last slot is an input, too
+        slots = layout.slots_of(*streams, batch.num_frames_B, tokens, batch.free_B)
         self.inputs_BPK = F.pad(slots.inputs_BPK, (0, 0, 0, self.size), value=tokens.pad)
         self.first_slot_B = 2 * window.first_B
         period_B = (batch.num_frames_B // batch.num_targets_B).where(batch.num_targets_B > 1, NEVER)
