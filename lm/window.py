@@ -31,15 +31,6 @@ class Window:
         return (self.noise_BWKV.shape[1] - max(self.noise_BWKV.shape[2] - 1, 1)) // 2
 
 
-def check_tokens(model: UnifiedLM) -> None:
-    """ValueError for a model whose tokens carry durations: they would have to agree within a frame."""
-    most = model.config.tokens.max_duration_frames
-    if most > 1:
-        raise ValueError(
-            f"adversarial training takes codecs of a fixed frame rate; tokens of this one last up to {most} frames"
-        )
-
-
 class Rows:
     """The rows of a batch around its windows."""
 

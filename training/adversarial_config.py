@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lm.model import UnifiedLM
 from lm.segment_discriminator import SegmentDiscriminatorConfig
 from training.config import EngineConfig
 
@@ -48,3 +49,12 @@ class AdversarialConfig:
         for name, one in (("engine", engine), ("adversarial.engine", self.engine)):
             if self.is_on and one.zero_stage == 3:
                 raise ValueError(f"{name}.zero-stage is 3, whose partitioned weights cannot write windows: give 0, 1 or 2")
+
+
+def check_tokens(lm: UnifiedLM, config: AdversarialConfig) -> None:
+    """ValueError for a model whose tokens carry durations: those of a frame would have to agree."""
+    most = lm.config.tokens.max_duration_frames
+    if config.is_on and most > 1:
+        raise ValueError(
+            f"--adversarial.form {config.form} takes codecs of a fixed frame rate; tokens of this one last up to {most} frames"
+        )

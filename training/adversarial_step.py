@@ -19,10 +19,10 @@ from lm.conditions import Encoders
 from lm.config import TokenConfig
 from lm.model import Batch, UnifiedLM
 from lm.segments import straight_through
-from lm.window import Window, check_tokens, free_run, window_logits, written
+from lm.window import Window, free_run, window_logits, written
 from lm.window_discriminator import Judged, WindowDiscriminator
 from training.adversarial import Opinions, Policy, discriminator_loss, generator_loss
-from training.adversarial_config import AdversarialConfig
+from training.adversarial_config import AdversarialConfig, check_tokens
 from training.data.token_stream import TokenBatch
 from training.engine import Engine, make_engine
 from training.keys import generator, key
@@ -62,7 +62,7 @@ class AdversarialTrainee(LMTrainee):
 
     def __init__(self, lm: UnifiedLM, encoders: Encoders, config: LMTraining, device: torch.device | str = "cpu"):
         self.adversarial: AdversarialConfig = config.adversarial
-        check_tokens(lm)
+        check_tokens(lm, self.adversarial)
         super().__init__(lm, encoders, config, device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(key(config.training.seed, "discriminator"))
@@ -117,6 +117,11 @@ class AdversarialTrainee(LMTrainee):
             return None
         log_likely_BWK = logits_BWKV.log_softmax(-1).gather(-1, codes_BWK[..., None])[..., 0]
         return Policy(written(log_likely_BWK, window, self.lm), window.num_frames_B)
+
+
+def trainee_of(lm: UnifiedLM, encoders: Encoders, config: LMTraining, device: torch.device | str = "cpu") -> LMTrainee:
+    """With a discriminator if the configuration has one."""
+    return (AdversarialTrainee if config.adversarial.is_on else LMTrainee)(lm, encoders, config, device)
 
 
 def drawn_window(keys: Sequence[str], batch: Batch, window_frames: int, tokens: TokenConfig, *parts: int | str) -> Window:

@@ -9,7 +9,7 @@ from lm.conditions import Conditions
 from lm.config import TokenConfig
 from lm.features import Features
 from lm.model import Batch, UnifiedLM
-from lm.window import Rows, Window, check_tokens, free_run, slot_logits, stretch_of, window_logits, written
+from lm.window import Rows, Window, free_run, slot_logits, stretch_of, window_logits, written
 from tests.lm.made import SMALL, batch, model
 
 TASKS, LENGTHS, WINDOW = ["sr", "tse", "ss", "tta"], [9, 6, 8, 5], 4
@@ -90,9 +90,3 @@ def test_a_token_s_gradient_reaches_the_weights():
     lm, one, where = model(), batch(TASKS, LENGTHS), window()
     window_logits(lm, one, where, free_run(lm, one, where)).sum().backward()
     assert all(weight.grad is not None for weight in lm.decoder.parameters())
-
-
-def test_tokens_with_durations_are_refused():
-    config = replace(SMALL, tokens=replace(SMALL.tokens, max_duration_frames=3))
-    with pytest.raises(ValueError, match="fixed frame rate; tokens of this one last up to 3"):
-        check_tokens(UnifiedLM(config))
