@@ -15,7 +15,7 @@ from tests.bench.seggan.networks import TokenLSTM
 from tests.bench.seggan.table import Row
 from training.adversarial import FORMS, Form
 
-LONGER = 3  # times as many epochs of likelihood
+LONGER = 2  # times as many epochs of likelihood
 MORE_STEPS = 3  # of the discriminator
 
 
@@ -29,10 +29,10 @@ class Size:
     """Of oracle and generator."""
     num_training: int = 10_000
     """Sequences of the oracle to learn from."""
-    epochs: int = 15
-    updates: int = 120
+    epochs: int = 8
+    updates: int = 100
     segments: int = 4
-    num_samples: int = 2048
+    num_samples: int = 1024
     """That are judged."""
     temperatures: tuple[float, ...] = (0.95, 0.9, 0.8)
     forms: tuple[Form, ...] = FORMS

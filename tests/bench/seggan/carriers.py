@@ -23,14 +23,14 @@ from training.keys import generator, key
 class Recipe:
     """Of the adversarial part."""
 
-    batch_size: int = 64
-    learning_rate: float = 1e-4
+    batch_size: int = 32
+    learning_rate: float = 3e-4
     discriminator_rate: float = 1e-3
-    head_start: int = 30
+    head_start: int = 20
     """Updates of the discriminator alone, before."""
     discriminator: SegmentDiscriminatorConfig = field(
         default_factory=lambda: SegmentDiscriminatorConfig(
-            representations=4, embedding_width=16, kernels=(2, 3, 4), channels=32, features=64
+            representations=2, embedding_width=16, kernels=(2, 3, 4), channels=32, features=64
         )
     )
 
