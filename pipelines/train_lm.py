@@ -28,6 +28,7 @@ from lm.config import PRESETS, LMConfig, TokenConfig
 from lm.model import UnifiedLM
 from lm.text_encoder import check_text
 from pipelines.train_run import MODEL, RunFolder, chosen, is_first, num_ranks, pace, split, train_once
+from training.adversarial_config import check_tokens
 from training.budget import LoopConfig, State
 from training.checkpoints import KeepConfig, Origin
 from training.config import EngineConfig, ScheduleConfig, TrainingConfig
@@ -160,6 +161,8 @@ def train_lm(config: TrainLM, preset: str) -> Path:
 
 def job_of(config: TrainLM, preset: str) -> Job:
     """All that can be wrong is found here, before anything starts. ValueError, OSError."""
+    if config.recipe.adversarial.is_on and not config.init:
+        raise ValueError(f"--adversarial.form {config.recipe.adversarial.form} fine-tunes a trained model: name it with --init")
     ranks = num_ranks(config.resources)
     config.recipe.training.micro_batch(ranks)
     if config.examples.logical_workers % ranks:
@@ -185,25 +188,28 @@ def job_of(config: TrainLM, preset: str) -> Job:
     job = Job(config, model, RunFolder(folder, Origin(fixed, parents | code)))
     job.sources(held_out=True)
     if config.init:
-        job.untrained()
+        check_tokens(job.untrained(), config.recipe.adversarial)
     return job
 
 
 def identity(config: TrainLM, model: LMConfig) -> dict[str, Any]:
     """What must stay the same for a run to go on; data, lengths, intervals and learning rates may change."""
-    training = config.recipe.training
-    return {
+    training, adversarial = config.recipe.training, config.recipe.adversarial
+    fixed = {
         "model": to_json(model),
         "training": {"seed": training.seed, "batch_size": training.batch_size, "averages": training.ema_decay > 0},
         "examples": {"logical_workers": config.examples.logical_workers, "bucket_steps": config.examples.bucket_steps},
     }
+    if adversarial.is_on:
+        fixed["adversarial"] = {"form": adversarial.form, "discriminator": to_json(adversarial.discriminator)}
+    return fixed
 
 
 def train_rank(job: Job, worker: Worker) -> State:
     """One rank's part; where the run stands when it ends."""
     from pipelines.lm_validation import Validation
+    from training.adversarial_step import trainee_of
     from training.data.token_stream import Batching, TokenStream
-    from training.lm_step import LMTrainee
     from training.loop import Run, train
 
     config, training = job.config, job.config.recipe.training
@@ -212,7 +218,7 @@ def train_rank(job: Job, worker: Worker) -> State:
     try:
         encoders = Encoders.open(job.model.conditions)
         sources, held_out = job.sources(encoders), job.sources(encoders, held_out=True)
-        trainee = LMTrainee(job.untrained(), encoders, config.recipe, worker.device)
+        trainee = trainee_of(job.untrained(), encoders, config.recipe, worker.device)
         micro_batch = training.micro_batch(worker.world_size)
         batching = Batching(training.seed, RATE_HZ, training.batch_size, micro_batch, worker.rank, worker.world_size)
         quarantine = Path(job.run.path, f"quarantine-{worker.rank}.jsonl")

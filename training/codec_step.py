@@ -204,7 +204,9 @@ class CodecTrainee:
             is_last = index == len(inputs) - 1
             fake_BT = self._generator_gradient(one, sums, is_last=is_last, step=step)
             if self.config.discriminates(step):
-                judgements = self.discriminator(torch.cat([one.wave_BT, fake_BT]), _twice(one.num_samples_B))
+                judgements = self.discriminator(
+                    torch.cat([one.wave_BT, fake_BT]), _twice(one.num_samples_B), self.config.segments
+                )
                 loss = losses.discriminator_loss(*losses.halves(judgements))
                 self.discriminator.backward(loss, is_last=is_last)
                 sums.add({"discriminator": loss})
@@ -224,7 +226,8 @@ class CodecTrainee:
         share = self.config.adversarial_share(step)
         with self.discriminator.frozen():
             if share:
-                judgements = self.discriminator.raw(torch.cat([fake_BT, one.wave_BT]), _twice(one.num_samples_B))
+                both_BT = torch.cat([fake_BT, one.wave_BT])
+                judgements = self.discriminator.raw(both_BT, _twice(one.num_samples_B), self.config.segments)
                 fake, real = losses.halves(judgements)
                 found |= {"adversarial": losses.adversarial_loss(fake), "feature_matching": losses.feature_matching(real, fake)}
             shares = {"adversarial": share, "feature_matching": share}

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from codec.discriminators.ensemble import DiscriminatorConfig
+from codec.discriminators.segments import SegmentConfig
 from codec.losses import LossConfig
 
 BUCKET_ELEMENTS = 50_000_000  # of gradients or weights in one collective: 200 MB; DeepSpeed's default would take 2 GB
@@ -108,6 +109,8 @@ class CodecTraining:
     generator: EngineConfig = field(default_factory=EngineConfig)
     discriminator: EngineConfig = field(default_factory=EngineConfig)
     discriminators: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    segments: SegmentConfig = field(default_factory=SegmentConfig)
+    """Parts of a crop that the discriminators judge beside the whole."""
     losses: LossConfig = field(default_factory=LossConfig)
     adversarial_start: int = 0
     """The first step at which the discriminators train. The generator starts to hear them one step later."""

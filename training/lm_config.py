@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from training.adversarial_config import AdversarialConfig
 from training.config import EngineConfig, ScheduleConfig, TrainingConfig
 
 
@@ -19,10 +20,13 @@ class LMTraining:
     """How often each condition of an example is left out, for classifier-free guidance (arXiv 2207.12598)."""
     activation_checkpointing: bool = False
     """Recompute layers in the backward pass: less memory, a third more work."""
+    adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
+    """Fine-tuning against a segment discriminator."""
     peak_tflops: float | None = None
     """Of one device, for the share of it that is used (MFU); if not given, that of GPUs which are known."""
 
     def __post_init__(self) -> None:
+        self.adversarial.check(self.engine)
         for name in ("label_smoothing", "condition_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name.replace('_', '-')} is {getattr(self, name)}: give a number from 0, below 1")

@@ -8,8 +8,9 @@ Shapes: B clips, S streams, K layers.
 
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from training import state_dicts
 from training.collective import mean_over_ranks, world_size
 from training.data.token_stream import TokenBatch
 from training.ema import WeightAverage
-from training.engine import make_engine
+from training.engine import Engine, make_engine
 from training.lm_batches import encoded, row_lengths
 from training.lm_config import LMTraining
 from training.peak_flops import peak_flops_per_s
@@ -42,22 +43,37 @@ class Learner(nn.Module):
         return losses.total, sums_3BSK, losses.num_padding, losses.num_positions
 
 
-@dataclass(frozen=True)
+@dataclass
 class Sums:
     """What the micro-batches of a step add up to, on this rank."""
 
     scores: TokenScores
-    counts: Tensor  # (3,): what is trained on, padding, positions
+    counts_3: Tensor  # what is trained on, padding, positions
+    others: Counter = field(default_factory=Counter)  # name -> scalar Tensor
+
+    def add(self, task_B: Tensor, total: Tensor, sums_3BSK: Tensor, num_padding: int, num_positions: int) -> Tensor:
+        """What a Learner gives; its total again."""
+        self.scores.add(task_B, sums_3BSK)
+        more_2 = self.counts_3.new_tensor([num_padding, num_positions])
+        self.counts_3 += torch.cat([total.detach().double()[None], more_2])
+        return total
+
+    def add_others(self, found: Mapping[str, Tensor]) -> None:
+        """Of each the mean over micro-batches and ranks is reported."""
+        for name, value in found.items():
+            self.others[name] += value.detach().double()
 
 
 class LMTrainee:
     """A language model in training. Every method is collective: all ranks call it, in the same order."""
 
+    learner = Learner
+
     def __init__(self, lm: UnifiedLM, encoders: Encoders, config: LMTraining, device: torch.device | str = "cpu"):
         self.lm, self.config, self.device = lm.train(), config, torch.device(device)
         self.lm.decoder.activation_checkpointing = config.activation_checkpointing
         self.encoders = encoders.to(self.device)
-        self.engine = make_engine(Learner(lm), config.engine, config.training, device)
+        self.engine = make_engine(self.learner(lm), config.engine, config.training, device)
         decay = config.training.ema_decay
         self.average = WeightAverage(self.engine, decay) if decay else None
         stated = config.peak_tflops and 1e12 * config.peak_tflops
@@ -71,15 +87,15 @@ class LMTrainee:
         began_s = time.perf_counter()
         inputs = [self._input(batch) for batch in batches]
         num_targets = float(sum_over_ranks(sum(self._num_targets(one) for one in inputs)))
-        found = self._gradients(inputs, num_targets)
+        found = self._gradients(inputs, batches, num_targets, step)
         scores = found.scores.over_ranks()
         assert scores.num_targets == num_targets, (scores.num_targets, num_targets)
-        objective, num_padding, num_positions = sum_over_ranks(found.counts).tolist()
-        norm = float(mean_over_ranks(self.engine.gradient_norm()))
-        metrics = scores.metrics() | {"objective": objective / num_targets, "gradient_norm": norm}
+        objective, num_padding, num_positions = sum_over_ranks(found.counts_3).tolist()
+        metrics = scores.metrics() | {"objective": objective / num_targets} | self._means(found, len(inputs))
         share = self.config.training.schedule.factor(step)
         held = not all(math.isfinite(value) for value in metrics.values())
-        self.engine.step(share, held=held)
+        for engine in self.engines().values():
+            engine.step(share, held=held)
         if held:
             return {name: value for name, value in metrics.items() if math.isfinite(value)} | {"skipped": 1.0}
         if self.average:
@@ -87,10 +103,20 @@ class LMTrainee:
         metrics |= {"skipped": 0.0, "learning_rate_share": share, "padding_share": num_padding / num_positions}
         return metrics | self._speed(inputs, num_targets, time.perf_counter() - began_s)
 
+    def engines(self) -> dict[str, Engine]:
+        """All that is trained, the model first."""
+        return {"model": self.engine}
+
+    def learn(self, one: Batch, source: TokenBatch, sums: Sums, *, weight: float, is_last: bool, step: int) -> None:
+        """Adds the gradients of a micro-batch."""
+        found = self.engine(one, self.config.label_smoothing)
+        self.engine.backward(sums.add(one.task_B, *found) * weight, is_last=is_last)
+
     def state(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """File names and tensors for any number of ranks, to be loaded by `load`; the tensors on rank 0 only."""
-        yield "model", state_dicts.weights(self.engine)
-        yield "model_optimiser", state_dicts.optimiser(self.engine)
+        for name, engine in self.engines().items():
+            yield name, state_dicts.weights(engine)
+            yield f"{name}_optimiser", state_dicts.optimiser(engine)
         if self.average:
             with self.average.swapped():
                 yield "ema", state_dicts.weights(self.engine)
@@ -100,8 +126,9 @@ class LMTrainee:
         if self.average:
             with self.average.swapped():
                 state_dicts.load_weights(self.engine, files["ema"], "ema")
-        state_dicts.load_weights(self.engine, files["model"], "model")
-        state_dicts.load_optimiser(self.engine, files["model_optimiser"], "model_optimiser")
+        for name, engine in self.engines().items():
+            state_dicts.load_weights(engine, files[name], name)
+            state_dicts.load_optimiser(engine, files[f"{name}_optimiser"], f"{name}_optimiser")
 
     def publish(self) -> UnifiedLM:
         """The model with averaged weights, in eval mode on this rank's device; the same on every rank, and a copy."""
@@ -123,17 +150,23 @@ class LMTrainee:
         tokens = self.lm.config.tokens
         return batch.num_frames_B.sum() * (tokens.num_acoustic + tokens.num_semantic) + batch.free_B.sum()
 
-    def _gradients(self, inputs: list[Batch], num_targets: float) -> "Sums":
-        """Those of all micro-batches; each counts by its share of all targets."""
+    def _gradients(self, inputs: list[Batch], sources: list[TokenBatch], num_targets: float, step: int) -> Sums:
+        """Those of all micro-batches, left in the engines; each counts by its share of all targets."""
         scores = TokenScores(self.lm.config.tasks, self.lm.config.tokens.num_layers, self.device)
-        counts_3 = torch.zeros(3, dtype=torch.float64, device=self.device)
+        sums = Sums(scores, torch.zeros(3, dtype=torch.float64, device=self.device))
         weight = len(inputs) * world_size() / num_targets  # the engine takes means over micro-batches and ranks
-        for index, one in enumerate(inputs):
-            total, sums_3BSK, num_padding, num_positions = self.engine(one, self.config.label_smoothing)
-            self.engine.backward(total * weight, is_last=index == len(inputs) - 1)
-            scores.add(one.task_B, sums_3BSK)
-            counts_3 += torch.cat([total.detach().double()[None], counts_3.new_tensor([num_padding, num_positions])])
-        return Sums(scores, counts_3)
+        for index, (one, source) in enumerate(zip(inputs, sources)):
+            self.learn(one, source, sums, weight=weight, is_last=index == len(inputs) - 1, step=step)
+        return sums
+
+    def _means(self, found: Sums, num_micro_batches: int) -> dict[str, float]:
+        """Over micro-batches and ranks; gradient norms among them."""
+        values = {"gradient_norm": self.engine.gradient_norm()}
+        values |= {
+            f"gradient_norm/{name}": one.gradient_norm() for name, one in self.engines().items() if one is not self.engine
+        }
+        values |= {name: value / num_micro_batches for name, value in found.others.items()}
+        return dict(zip(values, mean_over_ranks(torch.stack(list(values.values()))).tolist()))
 
     def _speed(self, inputs: list[Batch], num_targets: float, seconds: float) -> dict[str, float]:
         """Target tokens a second of all ranks, and of a device's peak the share that was of use, the mean over ranks."""

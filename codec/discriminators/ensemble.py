@@ -12,10 +12,12 @@ from codec.discriminators.judgement import Judgement, silenced
 from codec.discriminators.multi_band import BandDiscriminator, band_sizes
 from codec.discriminators.multi_period import PeriodDiscriminator
 from codec.discriminators.multi_resolution import ResolutionDiscriminator
+from codec.discriminators.segments import SegmentConfig, segments_of
 
 # Of a band, which is halved three times. (From one bin, the CPU's bf16 gradient of a strided convolution comes out wrong:
 # oneDNN leaves what belongs to padding alone unset.)
 FEWEST_BINS = 5
+WHOLE = SegmentConfig()
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,10 @@ class Discriminators(nn.Module):
         self.resolution = nn.ModuleList([ResolutionDiscriminator(window, width) for window in config.resolution_windows])
         self.band = nn.ModuleList([BandDiscriminator(window, width, edges) for window in config.band_windows])
 
-    def forward(self, wave_BT: Tensor, num_samples_B: Tensor | None = None) -> list[Judgement]:
-        """Of clips of these lengths (T, if None); what stands past a clip's end is not read."""
-        wave_BT = silenced(wave_BT[:, None, :, None], num_samples_B)[:, 0, :, 0]
-        return [judge(wave_BT, num_samples_B) for judge in (*self.period, *self.resolution, *self.band)]
+    def forward(self, wave_BT: Tensor, num_samples_B: Tensor | None = None, segments: SegmentConfig = WHOLE) -> list[Judgement]:
+        """Of clips of these lengths (T, if None), and of segments of them; what stands past a clip's end is not read."""
+        judgements = []
+        for part_BT, part_B in segments_of(wave_BT, num_samples_B, segments):
+            part_BT = silenced(part_BT[:, None, :, None], part_B)[:, 0, :, 0]
+            judgements += [judge(part_BT, part_B) for judge in (*self.period, *self.resolution, *self.band)]
+        return judgements

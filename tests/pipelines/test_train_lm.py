@@ -123,6 +123,31 @@ def test_a_run_starts_with_the_weights_of_another(whole, places, tmp_path):
     assert all(np.abs(before[name] - after[name]).max() < 1e-7 for name in before)
 
 
+def adversarial(places, whole, out):
+    words = ["--init", whole[0] / "model", "--adversarial.form", "relgan", "--adversarial.window-frames", "10"]
+    words += ["--adversarial.discriminator.segments", "2", "--adversarial.head-start", "1", "--steps", "6", "--no-report"]
+    return ["tiny", *options(places, "--out", out, *words)]
+
+
+@pytest.mark.slow
+def test_adversarial_fine_tuning_killed_and_rerun_is_the_same_run(whole, places, tmp_path):
+    trained(*adversarial(places, whole, tmp_path / "one"))
+    lines = curve(tmp_path / "one")
+    assert {"adversarial/discriminator", "adversarial/generator", "gradient_norm/discriminator"} <= lines[-1].keys()
+    arguments = adversarial(places, whole, tmp_path / "other")
+    process = command("pipelines.train_lm", *arguments, environment={"OMP_NUM_THREADS": "1"})
+    while not any(line["step"] >= 3 for line in tracking.read(tmp_path / "other")):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    trained(*arguments)
+    assert curve(tmp_path / "other") == lines
+    assert_equal_models(tmp_path / "one", tmp_path / "other")
+    others = ["--adversarial.discriminator.segments", "3", "--adversarial.window-frames", "15"]
+    assert "another configuration" in trained(*arguments, *others, code=2)
+
+
 @pytest.mark.slow
 def test_a_few_real_examples_are_learnt_by_heart(places, tmp_path):
     more = [
@@ -177,6 +202,8 @@ def test_what_is_wrong_is_said_before_training(places, tmp_path):
         replace(train_lm.presets()["tiny"], examples=TokenData(logical_workers=3))
     with pytest.raises(ValueError, match="give a folder of this machine"):
         replace(train_lm.presets()["tiny"], out="s3://bucket/run")
+    with pytest.raises(ValueError, match=r"--adversarial\.form relgan fine-tunes a trained model: name it with --init"):
+        job(places, "--adversarial.form", "relgan")
     with pytest.raises(ValueError, match="3 ranks"):
         job(places, "--workers", "3", "--training.batch-size", "6")
 

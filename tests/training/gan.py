@@ -168,14 +168,16 @@ class PlainTorch:
         total += weights.commitment * output.commitment
         share = min(1.0, max(0, step - self.settings.adversarial_start) / self.settings.adversarial_ramp)
         if share:
-            fake, real = losses.halves(self.discriminators(torch.cat([fake_BT, one.wave_BT]), _twice(num_B)))
+            judgements = self.discriminators(torch.cat([fake_BT, one.wave_BT]), _twice(num_B), self.settings.segments)
+            fake, real = losses.halves(judgements)
             total += share * weights.adversarial * losses.adversarial_loss(fake)
             total += share * weights.feature_matching * losses.feature_matching(real, fake)
         return total
 
     def _discriminator_loss(self, one: codec_step.Inputs, output: Any) -> Tensor:
         joined_BT = torch.cat([one.wave_BT, output.reconstruction_BT.detach()])
-        return losses.discriminator_loss(*losses.halves(self.discriminators(joined_BT, _twice(one.num_samples_B))))
+        judgements = self.discriminators(joined_BT, _twice(one.num_samples_B), self.settings.segments)
+        return losses.discriminator_loss(*losses.halves(judgements))
 
     def _gradient(self, module: nn.Module, micro_losses: list[Tensor]) -> None:
         module.zero_grad()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from codec import losses
+from codec.discriminators.segments import SegmentConfig
 from codec.seanet import SeanetEncoder
 from tests.codec import samples
 from tests.training import gan
@@ -20,6 +21,10 @@ NUM_STEPS = 3
 
 def trained(stage: int) -> gan.Trained:
     return gan.train(gan.training(stage), NUM_STEPS)
+
+
+def in_segments(stage: int) -> gan.Trained:
+    return gan.train(gan.replace(gan.training(stage), segments=SegmentConfig(3, "parts")), NUM_STEPS)
 
 
 def first_step(stage: int) -> gan.Trained:

@@ -63,6 +63,18 @@ def test_two_ranks_equal_plain_torch_on_the_joined_batch(trained, plain, stage):
 
 
 @pytest.mark.slow
+def test_segments_train_on_two_ranks_as_in_plain_torch(trained, tmp_path):
+    files = two([gan_scenarios.in_segments], tmp_path, (1,))[0]["in_segments"][0].files
+    reference = gan.PlainTorch(gan.replace(gan.training(), segments=gan_scenarios.SegmentConfig(3, "parts")))
+    for step in range(1, gan_scenarios.NUM_STEPS + 1):
+        reference.step(step)
+    assert_close(files["generator"], {f"codec.{name}": tensor for name, tensor in reference.codec.state_dict().items()})
+    assert_close(files["discriminator"], reference.discriminators.state_dict())
+    whole = trained[0][1].files["discriminator"]
+    assert max(float((whole[name] - tensor).abs().max()) for name, tensor in files["discriminator"].items()) > 100 * TOLERANCE
+
+
+@pytest.mark.slow
 @STAGES
 def test_codebooks_have_the_same_bits_on_both_ranks(trained, stage):
     first, second = (found[stage].buffers for found in trained)
