@@ -5,7 +5,7 @@
     python -m infra.local_cluster stop
 
 A head without CPUs and workers, each a process of its own on loopback, with its own ports and its own temporary folder, so
-that other Rays of this machine are neither found nor stopped. Under the root: `token` (for the owner only), `nodes.json`, `log/`.
+that other Rays of this machine are neither found nor stopped. Under the root: `token` (the owner's only), `nodes.json`, `log/`.
 """
 
 import argparse
@@ -28,7 +28,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-START_S, STOP_S = 120.0, 30.0
+START_S, STOP_S = 180.0, 5.0
 STORE_BYTES = 256 * 2**20  # of each node's object store; only totals and manifests travel through it
 REPORT_INTERVAL_MS = 2000  # of metrics; Ray's 10 s are for real clusters
 
@@ -62,7 +62,11 @@ class LocalCluster:
             state = {"address": f"127.0.0.1:{port}", "dashboard": f"http://127.0.0.1:{dashboard}", "pids": []}
             try:
                 head = ["--head", f"--port={port}", f"--temp-dir={self.folder}", "--dashboard-host=127.0.0.1", "--num-cpus=0"]
-                head += [f"--dashboard-port={dashboard}", "--include-dashboard=true", f"--ray-client-server-port={others.pop()}"]
+                head += [
+                    f"--dashboard-port={dashboard}",
+                    "--include-dashboard=true",
+                    f"--ray-client-server-port={others.pop()}",
+                ]
                 self._spawn("head", head, others, state)
                 self._wait(1)
                 share = max(1, (os.cpu_count() or 1) // nodes)
@@ -137,17 +141,17 @@ class LocalCluster:
             time.sleep(0.5)
 
     def _stop(self) -> None:
-        """The workers first. A node ends its own processes on SIGTERM; what is left of its session after a while is killed."""
-        pids = self.pids()[::-1]
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-        end = time.monotonic() + STOP_S
-        while any(map(self._is_ours, pids)) and time.monotonic() < end:
-            time.sleep(0.1)
-        for pid in self._of_session(pids):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        """The workers, then the head. What does not end on SIGTERM in time is killed: nothing here is to be saved."""
+        pids = self.pids()
+        for some in (pids[1:], pids[:1]):
+            for pid in some:
+                _signal(pid, signal.SIGTERM)
+            end = time.monotonic() + STOP_S
+            while any(map(self._is_ours, some)) and time.monotonic() < end:
+                time.sleep(0.1)
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+            if pid != os.getpid() and self._is_ours(pid):
+                _signal(pid, signal.SIGKILL)
         self._forget()
 
     def _forget(self) -> None:
@@ -170,11 +174,6 @@ class LocalCluster:
         """Whether the process runs, and is of this cluster: the system may have given the number to another program."""
         return f"RAY_CLUSTER_OF={self.root}" in _environment_of(pid)
 
-    def _of_session(self, leaders: list[int]) -> list[int]:
-        """Processes of this cluster that are left, their leaders gone or not."""
-        pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
-        return [pid for pid in pids if pid != os.getpid() and self._is_ours(pid)] if leaders else []
-
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         with open(self.root / "lock", "w") as file:
@@ -189,6 +188,11 @@ def free_ports(count: int) -> list[int]:
         for listener in listeners:
             listener.bind(("127.0.0.1", 0))
         return [listener.getsockname()[1] for listener in listeners]
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _environment_of(pid: int) -> list[str]:

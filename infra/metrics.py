@@ -38,7 +38,7 @@ METRICS = {
     "quarkline_shards_total": Metric("counter", "Shards by state: committed or failed.", ("verb", "task", "state")),
     "quarkline_rejects_total": Metric("counter", "Draws that were thrown away, by reason.", ("verb", "task", "reason")),
     "quarkline_train_step": Metric("gauge", "The last step of a training run.", ("run",)),
-    "quarkline_train_loss": Metric("gauge", "Losses of the last step, and those on held-out data (valid/...).", ("run", "name")),
+    "quarkline_train_loss": Metric("gauge", "Losses of the last step; valid/...: on held-out data.", ("run", "name")),
     "quarkline_train_tokens_per_second": Metric("gauge", "Target tokens of all ranks a second.", ("run",)),
     "quarkline_train_mfu": Metric("gauge", "Share of the devices' peak that was of use, 0 to 1.", ("run",)),
     "quarkline_train_skipped_steps_total": Metric("counter", "Steps with something not finite; they change nothing.", ("run",)),
@@ -47,7 +47,7 @@ METRICS = {
     "quarkline_checkpoint_seconds": Metric(
         "histogram", "Seconds of a checkpoint, by outcome: saved or failed.", ("run", "outcome"), SAVE_BOUNDARIES_S
     ),
-    "quarkline_evaluated_clips_total": Metric("counter", "Clips judged, by task and state: scored or failed.", ("task", "state")),
+    "quarkline_evaluated_clips_total": Metric("counter", "Clips judged, by state: scored or failed.", ("task", "state")),
     "quarkline_retrain_decisions_total": Metric("counter", "Decisions: promoted, kept, stale or failed.", ("decision",)),
     "quarkline_retrain_step_seconds": Metric(
         "histogram", "Seconds of each step of retraining.", ("step",), (1.0, 60.0, 600.0, 3600.0, 14400.0, 86400.0)
