@@ -55,19 +55,19 @@ METRICS = {
 }
 
 
-def count(name: str, amount: float = 1.0, **tags: str) -> None:
+def count(name: str, amount: float = 1.0, /, **tags: str) -> None:
     """Add to a counter; nothing is added for 0."""
     if amount > 0 and (metric := _metric(name, "counter", tags)):
         metric.inc(amount, tags)
 
 
-def put(name: str, value: float, **tags: str) -> None:
+def put(name: str, value: float, /, **tags: str) -> None:
     """Set a gauge; what is not finite is left out."""
     if math.isfinite(value) and (metric := _metric(name, "gauge", tags)):
         metric.set(value, tags)
 
 
-def observe(name: str, value: float, **tags: str) -> None:
+def observe(name: str, value: float, /, **tags: str) -> None:
     """Add one value to a histogram."""
     if math.isfinite(value) and (metric := _metric(name, "histogram", tags)):
         metric.observe(value, tags)
