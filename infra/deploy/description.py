@@ -156,6 +156,10 @@ class Description:
     monitoring_namespace: str = "monitoring"
     egress_cidrs: tuple[str, ...] = ("0.0.0.0/0",)
     """Where pods may connect to on port 443: S3, STS, the Kubernetes API. A network rule cannot name hosts."""
+    ami: str = ""
+    """Machine image for `ray up`, with Docker and NVIDIA's drivers; Ray's choice for the region if empty."""
+    efs_address: str = ""
+    """DNS name of the file system that `ray up` mounts on all nodes as the shared folder; none if empty."""
     redis_address: str = ""
     """host:port of a Redis that keeps Ray's control store when the head is replaced; none if empty: the job starts anew."""
 

@@ -10,6 +10,7 @@ from infra.deploy.pods import Manifest, metadata, service_account
 from infra.deploy.steps import INTERACTIVE, STEPS, Step
 
 VERSION = "2012-10-17"  # of IAM's language
+LAUNCHER, NODE = "head", "node"  # roles of `ray up`; both have the interactive step's rights in the bucket, too
 
 
 def bucket_policy(description: Description, step: Step) -> Manifest:
@@ -41,6 +42,12 @@ def trust_policy(description: Description, step: Step) -> Manifest:
         "Action": "sts:AssumeRoleWithWebIdentity",
         "Condition": {"StringEquals": {f"{provider}:sub": subject, f"{provider}:aud": "sts.amazonaws.com"}},
     }
+    return {"Version": VERSION, "Statement": [statement]}
+
+
+def instance_trust_policy() -> Manifest:
+    """The roles of `ray up` are for machines."""
+    statement = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
     return {"Version": VERSION, "Statement": [statement]}
 
 
@@ -87,7 +94,7 @@ def launcher_policy(description: Description) -> Manifest:
     look = ["ec2:DescribeInstances", "ec2:DescribeInstanceStatus", "ec2:DescribeImages", "ec2:DescribeSubnets"]
     look += ["ec2:DescribeSecurityGroups", "ec2:DescribeKeyPairs", "ec2:DescribeInstanceTypes"]
     tag = {"StringEquals": {"ec2:CreateAction": "RunInstances"}}
-    worker = f"arn:aws:iam::{description.account_id}:role/{description.name}-interactive"
+    worker = f"arn:aws:iam::{description.account_id}:role/{description.name}-{NODE}"
     return {
         "Version": VERSION,
         "Statement": [

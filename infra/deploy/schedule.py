@@ -33,6 +33,7 @@ def cron_job(description: Description) -> Manifest:
     container["volumeMounts"].append({"name": "job", "mountPath": FOLDER, "readOnly": True})
     field = {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/job-name']"}}
     container["env"].append({"name": "JOB_NAME", "valueFrom": field})
+    final = [1, EXIT_USAGE]  # the RayJob has failed, with all its retries; or it was refused
     job = {
         "backoffLimit": 6,
         "activeDeadlineSeconds": 3600 * schedule.deadline_hours + WAITING_S,
@@ -40,7 +41,7 @@ def cron_job(description: Description) -> Manifest:
             "rules": [
                 {
                     "action": "FailJob",
-                    "onExitCodes": {"containerName": "schedule", "operator": "In", "values": [1, EXIT_USAGE]},
+                    "onExitCodes": {"containerName": "schedule", "operator": "In", "values": final},
                 },
                 {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
             ]
