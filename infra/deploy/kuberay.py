@@ -36,6 +36,7 @@ def cluster_spec(description: Description, step: Step) -> Manifest:
             "idleTimeoutSeconds": 60 * description.idle_minutes,
             "resources": resources("500m", "1Gi"),
             "securityContext": container_security(),
+            "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
         },
         "headGroupSpec": {
             "serviceType": "ClusterIP",

@@ -22,11 +22,8 @@ for second in $(seq {LEAVE_S - 20}); do pgrep -x raylet >/dev/null || exit 0; sl
 
 
 def labels(description: Description, component: str) -> dict[str, str]:
-    return {
-        "app.kubernetes.io/name": "quarkline",
-        "app.kubernetes.io/part-of": description.name,
-        "app.kubernetes.io/component": component,
-    }
+    """Not app.kubernetes.io/name: that is KubeRay's own, by which the head's service finds its pod."""
+    return {"app.kubernetes.io/part-of": description.name, "app.kubernetes.io/component": component}
 
 
 def metadata(description: Description, name: str, component: str) -> Manifest:
@@ -65,13 +62,13 @@ def resources(cpus: int | str, memory: str, gpus: int = 0) -> Manifest:
     return {"requests": dict(amounts), "limits": dict(amounts)}
 
 
-def scratch(shared_memory: str) -> tuple[list[Manifest], list[Manifest]]:
+def scratch(shared_memory: str, paths: tuple[str, ...] = tuple(SCRATCH)) -> tuple[list[Manifest], list[Manifest]]:
     """Volumes and mounts of what can be written on a node."""
     volumes: list[Manifest] = [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": shared_memory}}]
     mounts: list[Manifest] = [{"name": "shm", "mountPath": "/dev/shm"}]
-    for path, size in SCRATCH.items():
+    for path in paths:
         name = path.strip("/").replace("/", "-")
-        volumes.append({"name": name, "emptyDir": {"sizeLimit": size}})
+        volumes.append({"name": name, "emptyDir": {"sizeLimit": SCRATCH[path]}})
         mounts.append({"name": name, "mountPath": path})
     return volumes, mounts
 
@@ -95,7 +92,7 @@ def head_pod(description: Description, step: Step) -> Manifest:
     head = description.head
     container = _ray_container(description, "ray-head", resources(head.cpus, f"{head.memory_gb}Gi"))
     container["ports"] = [
-        {"name": "gcs", "containerPort": 6379},
+        {"name": "gcs-server", "containerPort": 6379},
         {"name": "dashboard", "containerPort": 8265},
         {"name": "metrics", "containerPort": METRICS_PORT},
     ]
@@ -128,7 +125,7 @@ def worker_pod(description: Description, step: Step, group: WorkerGroup) -> Mani
 
 def plain_pod(description: Description, name: str, command: list[str], component: str) -> Manifest:
     """A small pod outside of Ray: it submits, or creates, and waits."""
-    volumes, mounts = scratch("64Mi")
+    volumes, mounts = scratch("64Mi", ("/tmp", "/home/quarkline"))
     container = {
         "name": name,
         "image": description.image,
