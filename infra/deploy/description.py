@@ -139,6 +139,8 @@ class Description:
     """Below the prefix."""
     codec_preset: str = "small"
     lm_preset: str = "base"
+    ranks: int = 0
+    """Processes of training, a GPU each where there are GPUs; they must divide its batch. 0: as many as there are GPUs (nodes)."""
     arguments: dict[str, str] = field(default_factory=dict)
     """More words for the command of a step, such as {"simulate": "--count 100000"}."""
     schedule: Schedule = field(default_factory=Schedule)
@@ -178,6 +180,7 @@ class Description:
         _want(bool(groups) and len(set(groups)) == len(groups), "workers", groups, "one group or more, each name once")
         for name in ("retries", "idle_minutes", "deadline_hours"):
             _want(getattr(self, name) >= (name != "retries"), name, getattr(self, name), "a positive number")
+        _want(self.ranks >= 0, "ranks", self.ranks, "0 or more")
         for cidr in self.egress_cidrs:
             ipaddress.ip_network(cidr)
 
@@ -192,6 +195,10 @@ class Description:
     def num_gpus(self) -> int:
         """Of the whole cluster at its largest."""
         return sum(group.gpus * group.most for group in self.workers)
+
+    def num_ranks(self) -> int:
+        """Of training."""
+        return self.ranks or self.num_gpus() or sum(group.most for group in self.workers)
 
     def warnings(self) -> list[str]:
         """What can be rendered, and should not be applied."""
