@@ -140,7 +140,7 @@ class Description:
     codec_preset: str = "small"
     lm_preset: str = "base"
     ranks: int = 0
-    """Processes of training, a GPU each where there are GPUs; they must divide its batch. 0: as many as there are GPUs (nodes)."""
+    """Processes of training, a GPU each where there are any; they must divide its batch. 0: as many as GPUs (or nodes)."""
     arguments: dict[str, str] = field(default_factory=dict)
     """More words for the command of a step, such as {"simulate": "--count 100000"}."""
     schedule: Schedule = field(default_factory=Schedule)

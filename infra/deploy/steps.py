@@ -99,9 +99,7 @@ def command_of(description: Description, step: Step) -> str:
         "codec_preset": description.codec_preset,
         "lm_preset": description.lm_preset,
         "gpu_encode": "--gpus-per-worker 1" if gpus else "",
-"ranks": f"--workers {description.num_ranks()} --gpu {gpus > 0}",
-        if gpus
-        else f"--workers {sum(group.most for group in description.workers)} --gpu False",
+        "ranks": f"--workers {description.num_ranks()} --gpu {gpus > 0}",
     }
     words = ["python", step.command.format_map(values), description.arguments.get(step.name, "")]
     return " ".join(" ".join(words).split())
