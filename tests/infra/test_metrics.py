@@ -1,4 +1,5 @@
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from infra import cluster, metrics
 ROOT = Path(__file__).parents[2]
 
 
+@functools.cache
 def calls() -> dict[str, set[str]]:
     """Metric names in calls of count, put and observe in the whole code, and the files that make them."""
     found: dict[str, set[str]] = {}

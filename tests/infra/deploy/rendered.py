@@ -1,5 +1,7 @@
 """What the tests of the deployment look at: every file, rendered from the defaults and from a description with all in it."""
 
+import copy
+import functools
 import json
 from typing import Any
 
@@ -39,10 +41,26 @@ CASES = {
 CUSTOM = ("RayCluster", "RayJob", "RayCronJob", "PodMonitor", "PrometheusRule")
 
 
+def files_of(description: Description) -> dict[str, str]:
+    """Rendered once a description: writing YAML takes a second."""
+    return _rendered(next(name for name, case in CASES.items() if case == description))
+
+
+@functools.cache
+def _rendered(case: str) -> dict[str, str]:
+    return render(CASES[case])
+
+
+@functools.cache
+def _objects(case: str) -> list[dict[str, Any]]:
+    files = {name: text for name, text in _rendered(case).items() if name.endswith(".yaml") and not name.startswith("aws/")}
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return [one for text in files.values() for one in yaml.load_all(text, loader)]
+
+
 def objects(description: Description) -> list[dict[str, Any]]:
-    """Every Kubernetes object of the rendered YAML files, as they are read back."""
-    files = {name: text for name, text in render(description).items() if name.endswith(".yaml") and not name.startswith("aws/")}
-    return [one for text in files.values() for one in yaml.safe_load_all(text)]
+    """Every Kubernetes object of the rendered YAML files, as they are read back; a copy, to be changed at will."""
+    return copy.deepcopy(_objects(next(name for name, case in CASES.items() if case == description)))
 
 
 def of_kind(description: Description, kind: str) -> list[dict[str, Any]]:
@@ -51,7 +69,7 @@ def of_kind(description: Description, kind: str) -> list[dict[str, Any]]:
 
 def policies(description: Description) -> dict[str, dict[str, Any]]:
     """S3 policies by step."""
-    files = render(description)
+    files = files_of(description)
     names = [name for name in files if name.startswith("iam/") and name.endswith(".policy.json") and "ray-up" not in name]
     return {name[4:].removesuffix(".policy.json"): json.loads(files[name]) for name in names}
 

@@ -2,9 +2,8 @@ import json
 
 import pytest
 
-from infra.deploy.manifests import render
 from infra.deploy.steps import STEPS
-from tests.infra.deploy.rendered import CASES, FULL, of_kind, policies
+from tests.infra.deploy.rendered import CASES, FULL, files_of, of_kind, policies
 
 ACTIONS = {"s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"}
 
@@ -72,7 +71,7 @@ def test_each_step_writes_its_own_and_reads_what_it_needs():
 
 
 def test_a_role_is_for_one_account_of_one_cluster_and_every_account_has_its_role():
-    files = render(FULL)
+    files = files_of(FULL)
     accounts = {one["metadata"]["name"]: one["metadata"].get("annotations", {}) for one in of_kind(FULL, "ServiceAccount")}
     for step in STEPS:
         account = f"ql-{step.name}"
@@ -98,7 +97,7 @@ def test_whoever_creates_scheduled_jobs_can_do_nothing_else():
 
 
 def test_the_head_of_ray_up_ends_only_machines_of_its_own_cluster():
-    policy = json.loads(render(FULL)["iam/ray-up-head.policy.json"])
+    policy = json.loads(files_of(FULL)["iam/ray-up-head.policy.json"])
     for statement in policy["Statement"]:
         assert not any("*" in action for action in statement["Action"])
         if "*" in statement["Resource"]:
