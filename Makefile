@@ -30,6 +30,8 @@ FORMAT ?=
 SEED ?=
 CONFIG ?=
 ARGS ?=
+DESCRIPTION ?=
+NODES ?=
 # Threads that spin while they wait made a training step 11 x slower where other programs use the cores too.
 export OMP_WAIT_POLICY ?= PASSIVE
 option = $(if $($(1)),--$(2) '$($(1))')
@@ -37,6 +39,7 @@ option = $(if $($(1)),--$(2) '$($(1))')
 job = $(if $(filter http%,$(RAY_ADDRESS)),.venv/bin/ray job submit --address $(RAY_ADDRESS) --working-dir . -- python,$(PY))
 
 .PHONY: help setup simulate verify replay plan listen corpus prepare align starter train-codec codec-report encode train-lm bundle infer doctor \
+  manifests cluster-local cluster-local-stop \
   test test-packages lint bench s3-install s3-server s3-stop lock clean
 
 help:  ## List the targets
@@ -113,6 +116,15 @@ listen: $(READY)  ## Write a page to listen to datasets with: OUT=data
 
 bench: $(READY)  ## Measure speed: BENCH=simulate|codec|quantise|loader|lm|seggan; the dated results are in tests/bench/RESULTS.md
 	$(PY) -m tests.bench.$(BENCH) $(call option,CORPUS,corpus) $(ARGS)
+
+manifests: $(READY)  ## Render the files of a cluster (KubeRay, ray up, IAM, dashboards): DESCRIPTION=cluster.yaml OUT=data/manifests
+	@$(PY) -m infra.deploy.manifests $(call option,DESCRIPTION,description) $(call option,OUT,out) $(ARGS)
+
+cluster-local: $(READY)  ## Start a Ray cluster of several nodes on this machine, with its dashboard: NODES=3
+	@$(PY) -m infra.local_cluster start $(call option,NODES,nodes) $(ARGS)
+
+cluster-local-stop: $(READY)  ## Stop it
+	@$(PY) -m infra.local_cluster stop $(ARGS)
 
 s3-install: $(READY)
 	@$(PY) -m infra.s3_server install

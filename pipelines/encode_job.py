@@ -13,7 +13,7 @@ from ray.exceptions import RayError, RayTaskError
 from tqdm import tqdm
 
 from codec.model import Codec
-from infra import cluster, versions
+from infra import cluster, metrics, versions
 from infra.command_line import ShardsFailed
 from infra.dataset import commit_shard
 from infra.model_folder import local_folder, model_id
@@ -110,8 +110,10 @@ def make(job: Job, manifest: pa.Table, shards: list[tuple[int, int]], resources:
             except RayError as error:
                 cause = error.cause if isinstance(error, RayTaskError) else error
                 failures.append(f"{rows[0]['shard']}: {type(cause).__name__}: {cause}")
+                metrics.count("quarkline_shards_total", verb="encode", task=rows[0]["task"], state="failed")
                 continue
             seconds += done["seconds"]
+            _export(done, rows[0]["task"])
             bar.update(len(rows))
             bar.set_postfix_str(f"{seconds / (time.monotonic() - started):.0f} x real time")
     for actor in actors:
@@ -119,6 +121,12 @@ def make(job: Job, manifest: pa.Table, shards: list[tuple[int, int]], resources:
     if failures:
         named = "\n  ".join(failures[:20])
         raise ShardsFailed(f"{len(failures)} of {len(shards)} shards failed; a rerun tries these again\n  {named}")
+
+
+def _export(done: dict[str, float], task: str) -> None:
+    metrics.count("quarkline_shards_total", verb="encode", task=task, state="committed")
+    metrics.count("quarkline_examples_total", done["examples"], verb="encode", task=task)
+    metrics.count("quarkline_audio_seconds_total", done["seconds"], verb="encode", task=task)
 
 
 def in_turn(actors: list, shards: Iterator[list[dict[str, Any]]]) -> Iterator[tuple[list[dict[str, Any]], ray.ObjectRef]]:

@@ -8,7 +8,7 @@ import ray
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
 from tqdm import tqdm
 
-from infra import cluster
+from infra import cluster, metrics
 from infra.command_line import ShardsFailed, TooManyRejects
 from infra.dataset import commit_shard, shard_name
 from infra.storage import open_store
@@ -41,6 +41,18 @@ class Tally:
     crashed: list[int] = field(default_factory=list)  # shards whose worker died at every try
     started: float = field(default_factory=time.monotonic)
 
+    def add(self, done: dict[str, Any], task: str) -> None:
+        """Count a committed shard here and for Prometheus."""
+        self.examples += done["examples"]
+        self.seconds += done["seconds"]
+        self.rejects += done["rejects"]
+        of = {"verb": "simulate", "task": task}
+        metrics.count("quarkline_shards_total", state="committed", **of)
+        metrics.count("quarkline_examples_total", done["examples"], **of)
+        metrics.count("quarkline_audio_seconds_total", done["seconds"], **of)
+        for row in done["rejects"]:
+            metrics.count("quarkline_rejects_total", reason=row["reason"], **of)
+
     def times_real_time(self) -> float:
         return self.seconds / max(time.monotonic() - self.started, 1e-9)
 
@@ -71,6 +83,7 @@ def make_shards(job: Job, shards: list[int], max_reject_share: float) -> Tally:
         crashed, tally.crashed = tally.crashed, []
         _make(shared, job.recipe, crashed, True, tally, bar, max_reject_share)
     tally.failures += [f"{shard_name(shard)}: its worker died at every try, alone too" for shard in tally.crashed]
+    metrics.count("quarkline_shards_total", len(tally.crashed), verb="simulate", task=job.recipe.task, state="failed")
     return tally
 
 
@@ -86,10 +99,9 @@ def _make(
             continue
         except RayTaskError as error:
             tally.failures.append(f"{shard_name(shard)}: {type(error.cause).__name__}: {error.cause}")
+            metrics.count("quarkline_shards_total", verb="simulate", task=recipe.task, state="failed")
             continue
-        tally.examples += done["examples"]
-        tally.seconds += done["seconds"]
-        tally.rejects += done["rejects"]
+        tally.add(done, recipe.task)
         bar.update(len(recipe.indices(shard)))
         bar.set_postfix_str(f"{tally.times_real_time():.0f} x real time, {len(tally.rejects)} rejects")
         _hold_to_limit(tally, limit)

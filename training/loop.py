@@ -16,6 +16,7 @@ from training.checkpoints import Checkpoints
 from training.guard import SkipGuard, agreed, gathered, longest
 from training.keys import key
 from training.launch import Worker
+from training.step_metrics import export_save, export_step
 
 
 class Trainee(Protocol):
@@ -76,6 +77,7 @@ def train(trainee: Trainee, run: Run, config: LoopConfig) -> State:
             skipped = guard.watch(state.step, metrics.get("skipped", 0.0) > 0, batches)
             validated = _validated(run, state.step) if clock.validation_is_due(state.step) else {}
             run.tracker.log(state.step, metrics | validated | skipped | times)
+            export_step(run.tracker.folder, state.step, metrics | validated, times["time"])
             guard.check()
             state.skipped, state.seconds = guard.in_a_row, longest(clock.seconds())
             stop, save, beat = agreed(run.worker.is_stopping(), *clock.due(state.step))
@@ -97,4 +99,6 @@ def _save(trainee: Trainee, run: Run, state: State, validated: dict[str, float],
     run.tracker.sync()
     stream = {worker: position for found in gathered(state.stream or {}) for worker, position in found.items()}
     metrics = {name: value for name, value in validated.items() if math.isfinite(value)}
-    run.checkpoints.save(asdict(state) | {"stream": stream}, trainee.state(), metrics, must)
+    began_s = time.monotonic()
+    saved = run.checkpoints.save(asdict(state) | {"stream": stream}, trainee.state(), metrics, must)
+    export_save(run.tracker.folder, time.monotonic() - began_s, saved)

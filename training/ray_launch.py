@@ -155,7 +155,10 @@ def _uses_gpu(resources: Resources, own: bool) -> bool:
     gpu = num_gpus > 0 if resources.gpu is None else resources.gpu
     where = "this machine" if own else f"the cluster {os.environ['RAY_ADDRESS']}"
     kind = "a GPU each" if gpu else "CPUs only"
-    print(f"{resources.workers} ranks on {where}, which has {num_gpus} GPUs: {kind} (--gpu and --no-gpu choose)", flush=True)
+    print(
+        f"{resources.workers} ranks on {where}, which has {num_gpus} GPUs: {kind} (--gpu True and --gpu False choose)",
+        flush=True,
+    )
     return gpu
 
 
