@@ -41,7 +41,7 @@ class ModelStore:
         self.store = store
 
     def add(self, source: Store, about: dict[str, Any]) -> str:
-        """Copy the model at `source` file by file; its id. The same model once more changes nothing, its first `about` stays."""
+        """Copy the model at `source` file by file; its id. The same once more changes nothing, its first `about` stays."""
         names = list(source.list())
         files = {name: _described(source.get(name)) for name in names}
         model = identity(files)
@@ -69,9 +69,8 @@ class ModelStore:
 
     def ids(self) -> list[str]:
         """Of all models that are there to the end."""
-        return [
-            name.removesuffix(f"/{MARK}") for name in self.store.list() if name.endswith(f"/{MARK}") and name.count("/") == 1
-        ]
+        parts = (name.split("/") for name in self.store.list())
+        return [name[0] for name in parts if name[1:] == [MARK]]
 
     def check(self, model: str) -> Model:
         """Its description, if every file is there with its size; the bytes are hashed when it is fetched."""

@@ -8,7 +8,7 @@
     runs/<id>/                what retraining has made, see pipelines/retrain.py
 
 champion.json is replaced first, its history entry is created from its bytes after; nobody replaces it before that entry is
-there. So a writer may be killed anywhere, and of many writers at once one wins. Every entry has another number, so champion.json
+there. So a writer may be killed anywhere, and of many writers at once one wins. Every entry has another number: champion.json
 never returns to bytes that it had before, and a tag read once is worth nothing after any change.
 """
 
@@ -133,9 +133,7 @@ class Registry:
     def _record(self, champion: Champion) -> None:
         name = _name(champion.entry.number)
         if not self.store.create(name, champion.data) and self.store.get(name) != champion.data:
-            raise ValueError(
-                f"{self.url}/{name}: not what {CHAMPION} says of entry {champion.entry.number}: one was edited by hand"
-            )
+            raise ValueError(f"{self.url}/{name}: not what {CHAMPION} says of this entry: one of them was edited by hand")
 
 
 def _before(entries: list[Entry]) -> str:
