@@ -42,13 +42,12 @@ class ModelStore:
 
     def add(self, source: Store, about: dict[str, Any]) -> str:
         """Copy the model at `source` file by file; its id. The same once more changes nothing, its first `about` stays."""
-        names = list(source.list())
-        files = {name: _described(source.get(name)) for name in names}
+        files = files_of(source)
         model = identity(files)
         place = self.store.child(model)
         if not place.exists(MARK):
             there = place.list()
-            for name in names:
+            for name in files:
                 if there.get(name) != files[name].num_bytes or _described(place.get(name)) != files[name]:
                     place.put(name, source.get(name))
             place.create(MARK, encode_json(msgspec.to_builtins(Model(model, files, about))))
@@ -95,6 +94,19 @@ class ModelStore:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).symlink_to(path)
         return folder
+
+
+def files_of(source: Store) -> dict[str, File]:
+    """All files at a place. ValueError if there are none."""
+    files = {name: _described(source.get(name)) for name in source.list()}
+    if not files:
+        raise ValueError(f"{source.url}: no model here")
+    return files
+
+
+def identify(source: Store) -> str:
+    """The id that the model at `source` has in every store."""
+    return identity(files_of(source))
 
 
 def identity(files: dict[str, File]) -> str:
