@@ -169,8 +169,7 @@ def _dataset(found: Walk, depth: int, wanted: tuple[str, str], corpora: dict[str
         found.tell(depth, f"dataset {wanted[0][:16]}: see above")
         return
     else:
-        totals = dataset.description["totals"]
-        found.tell(depth, f"dataset {wanted[0][:16]}  {dataset.store.url}  {totals['examples']} examples")
+        found.tell(depth, f"dataset {wanted[0][:16]}  {dataset.store.url}  {dataset.manifest.num_rows} examples")
     known = dataset or tokens
     if known is not None:
         corpus = dataset.description["parents"]["corpus"] if dataset else {"id": "", "name": ""}

@@ -47,7 +47,7 @@ class Data:
     tasks: tuple[str, ...] = ("sr",)
     """As `make simulate TASK=` knows them."""
     count: int = 256
-    """Examples of each task and corpus. More of them later are more datasets: those that are there stay."""
+    """Examples of each task and corpus. More of them later are more datasets; only a last, short one is made anew."""
     block: int = 16384
     """Examples of one dataset, at most."""
     seed: int = 0
