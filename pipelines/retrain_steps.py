@@ -33,7 +33,6 @@ from infra.storage import Store, open_store
 from pipelines.bundle import Bundle, MakeBundle, card_of
 from pipelines.encode import Encode, encode
 from pipelines.encode_job import Resources
-from pipelines.evaluate import Evaluate, evaluate
 from pipelines.freshness import Input, simulation
 from pipelines.retrain_config import Retrain
 from pipelines.simulate import simulate
@@ -172,6 +171,8 @@ def bundle_step(run: Run, before: Outputs) -> Outputs:
 
 def evaluate_step(run: Run, before: Outputs) -> Outputs:
     """Champion and candidate, side by side on the frozen sets by the code of this checkout."""
+    from pipelines.evaluate import Evaluate, evaluate  # here, because its metrics take a while to import
+
     judging, data = run.config.judging, run.config.data
     models = {CANDIDATE: f"{run.store.url}/{BUNDLE}"}
     if run.champion:

@@ -30,7 +30,7 @@ STEPS, CHECKPOINT_STEPS = 4, 2
 # A driver is forked from a process that has imported all of it: it starts in a moment.
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(
-    ["tests.pipelines.retraining", "pipelines.retrain", "training.lm_step", "training.loop", "deepspeed"]
+    ["tests.pipelines.retraining", "pipelines.retrain", "pipelines.evaluate", "training.lm_step", "training.loop", "deepspeed"]
 )
 
 
