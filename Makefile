@@ -16,6 +16,8 @@ ROOT ?=
 PRESET ?=
 DATA ?=
 MODEL ?=
+REGISTRY ?=
+TO ?=
 CODEC ?=
 LM ?=
 HELD_OUT ?=
@@ -38,8 +40,8 @@ option = $(if $($(1)),--$(2) '$($(1))')
 # On a cluster whose dashboard RAY_ADDRESS names (http://...), the same command runs as a submitted Ray job.
 job = $(if $(filter http%,$(RAY_ADDRESS)),.venv/bin/ray job submit --address $(RAY_ADDRESS) --working-dir . -- python,$(PY))
 
-.PHONY: help setup simulate verify replay plan listen corpus prepare align starter train-codec codec-report encode train-lm bundle infer doctor \
-  manifests cluster-local cluster-local-stop \
+.PHONY: help setup simulate verify replay plan listen corpus prepare align starter train-codec codec-report encode train-lm bundle infer \
+  retrain rollback lineage doctor manifests cluster-local cluster-local-stop \
   test test-packages lint bench s3-install s3-server s3-stop lock clean
 
 help:  ## List the targets
@@ -95,6 +97,15 @@ bundle: $(READY)  ## Put a codec and a language model into one folder: CODEC=dat
 infer: $(READY)  ## Use a bundle: TASK=sr INPUT=noisy.wav OUT=clean.wav MODEL=data/bundle [REFERENCE=voice.wav] [TEXT="a dog barking"]
 	@$(PY) -m pipelines.infer $(TASK) $(call option,MODEL,model) $(call option,INPUT,input) $(call option,OUT,out) \
 	  $(call option,REFERENCE,reference) $(if $(TEXT),--text "$$TEXT") $(call option,SEED,seed) $(ARGS)
+
+retrain: $(READY)  ## Train on what is new since the champion, promote what is better: CONFIG=retrain.toml REGISTRY=s3://bucket/registry
+	@$(job) -m pipelines.retrain $(if $(CONFIG),--config '$(CONFIG)') $(call option,REGISTRY,registry) $(call option,CODEC,codec) $(ARGS)
+
+rollback: $(READY)  ## Make an earlier champion the champion again: REGISTRY=s3://bucket/registry [TO=id] [ARGS="--reason '...'"]
+	@$(PY) -m pipelines.rollback $(call option,REGISTRY,registry) $(call option,TO,to) $(ARGS)
+
+lineage: $(READY)  ## What a model was made of, down to clips and licences: MODEL=data/bundle, or MODEL=champion REGISTRY=... [OUT=clips.csv]
+	@$(PY) -m pipelines.lineage $(call option,MODEL,model) $(call option,REGISTRY,registry) $(call option,OUT,out) $(ARGS)
 
 doctor: $(READY)  ## Look whether this machine can train: compiler, locks, shared memory, accelerator, S3, Ray
 	@$(PY) -m pipelines.doctor $(ARGS)

@@ -61,7 +61,7 @@ class Bundle:
         missing, ValueError for one that is damaged or of another model.
         """
         store = open_store(str(place))
-        about = _about(store)
+        about = read_about(store)
         folders = {part: local_folder(f"{store.url.rstrip('/')}/{part}") for part in ("codec", "lm")}
         for part, folder in folders.items():
             if model_id(folder) != about[part]["id"]:
@@ -181,7 +181,8 @@ def _encoders(conditions: ConditionConfig) -> dict[str, dict[str, str]]:
     return {kind: {"id": name, "place": "embedded" if name in EMBEDDED else name} for kind, name in names.items()}
 
 
-def _about(store: Store) -> dict[str, Any]:
+def read_about(store: Store) -> dict[str, Any]:
+    """bundle.json of a bundle. FileNotFoundError, ValueError for none of this format."""
     try:
         about = json.loads(store.get(ABOUT))
     except FileNotFoundError:

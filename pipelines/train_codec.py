@@ -33,6 +33,7 @@ from codec.teacher import open_teacher
 from infra import versions
 from infra.command_line import Choice, parse, run
 from infra.config import fingerprint, to_json
+from infra.model_folder import model_id
 from infra.progress import Pace, Progress
 from infra.shards import encode_json
 from infra.storage import FolderStore, open_store
@@ -302,8 +303,9 @@ def _publish(codec: Codec, job: Job, state: State) -> None:
     place = FolderStore(job.folder)
     place.delete(REPORT)
     codec.save_pretrained(Path(job.folder, MODEL))
+    about = {"model": model_id(Path(job.folder, MODEL)), "parents": job.origin.parents}  # for lineage
     finished = {"step": state.step, "seconds": state.seconds, "config": job.origin.config}
-    place.put(FINISHED, encode_json(finished))
+    place.put(FINISHED, encode_json(about | finished))
 
 
 def _pace(config: TrainCodec) -> Pace:

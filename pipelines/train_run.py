@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from infra.command_line import Choice, parse
 from infra.config import to_json
+from infra.model_folder import model_id
 from infra.progress import Pace
 from infra.shards import encode_json
 from infra.storage import FolderStore, open_store
@@ -70,7 +71,9 @@ class RunFolder:
         place = FolderStore(self.path)
         place.delete(REPORT)
         model.save_pretrained(Path(self.path, MODEL))
-        place.put(FINISHED, encode_json({"step": state.step, "seconds": state.seconds, "config": self.origin.config}))
+        about = {"model": model_id(Path(self.path, MODEL)), "parents": self.origin.parents}  # for lineage
+        about |= {"step": state.step, "seconds": state.seconds, "config": self.origin.config}
+        place.put(FINISHED, encode_json(about))
 
 
 def train_once(run: RunFolder, train: Callable[[Worker], State], *, budget: LoopConfig, resources: Resources) -> None:

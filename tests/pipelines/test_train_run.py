@@ -1,5 +1,6 @@
 import functools
 import json
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ class Weights:
     def save_pretrained(self, folder: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors").write_bytes(b"weights")
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,7 @@ def test_a_new_model_has_no_old_report(run):
     run.publish(Weights(), State())
     (Path(run.path) / REPORT).write_text("{}")
     assert run.has_report()
-    (Path(run.path) / "model/config.json").unlink()
-    (Path(run.path) / "model").rmdir()
+    shutil.rmtree(Path(run.path) / "model")
     run.publish(Weights(), State())
     assert not run.has_report()
 

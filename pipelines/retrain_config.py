@@ -1,0 +1,199 @@
+"""What a retraining is: a TOML or JSON file over the defaults below, options of the command line over that.
+
+preset = "tiny"                      # of the language model, as in `make train-lm`
+registry = "s3://bucket/registry"
+codec = "s3://bucket/codec/model"    # for the first champion
+
+[data]
+corpora = ["s3://bucket/corpora"]
+tasks = ["sr", "tse"]
+count = 100000
+
+[[judging.datasets]]                 # printed by `python -m pipelines.frozen s3://bucket/test`
+place = "s3://bucket/test/sr-0123456789ab"
+id = "..."
+manifest_sha256 = "..."
+"""
+
+import json
+import os
+import tomllib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from infra.config import from_json, to_json
+from infra.lease import LeaseConfig
+from pipelines.train_lm import DEFAULT_PRESET, TrainLM, presets
+from simulation.registry import configurations
+from training.gate import GateConfig
+from training.launch import Resources
+
+ByFile = tyro.conf.Suppress  # what no command line can hold: only in the configuration file
+
+
+@dataclass(frozen=True)
+class Data:
+    """What there is to train on, and what is simulated from it."""
+
+    corpora: tuple[str, ...] = ()
+    """Manifests of corpora, folders or s3:// prefixes with one, or with several below: what is new there is new data."""
+    datasets: tuple[str, ...] = ()
+    """Finished datasets of task audio that come from elsewhere, likewise."""
+    out: str = "data"
+    """Folder or s3:// prefix for simulated data and tokens; what is there is not made again."""
+    tasks: tuple[str, ...] = ("sr",)
+    """As `make simulate TASK=` knows them."""
+    count: int = 256
+    """Examples of each task and corpus. More of them later are more datasets; only a last, short one is made anew."""
+    block: int = 16384
+    """Examples of one dataset, at most."""
+    seed: int = 0
+    sample_rate_hz: int = 16000
+    split: str = "train"
+    examples_per_shard: int = 64
+    rerender: int = 2
+    """Examples of a new dataset that are rendered again to verify it."""
+    ranges: ByFile[dict[str, Any]] = field(default_factory=dict)
+    """By task, what differs from its defaults, as in [data.ranges.sr]."""
+    workers: int | None = None
+    """CPUs of this machine for simulation, encoding and evaluation, all if not given. A cluster brings its own."""
+    gpus_per_worker: float = 0.0
+    """For encoding and evaluation; 0 works on CPUs."""
+
+    def __post_init__(self) -> None:
+        for name in ("count", "block", "examples_per_shard"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"data.{name} is {getattr(self, name)}: give 1 or more")
+        unknown = [name for name in (*self.tasks, *self.ranges) if name not in configurations()]
+        if unknown:
+            raise ValueError(f"data.tasks: no task {unknown[0]!r}; there are {', '.join(configurations())}")
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A dataset that must be the very one it was when the configuration was written."""
+
+    place: str
+    id: str
+    manifest_sha256: str
+
+
+@dataclass(frozen=True)
+class JudgingConfig:
+    """What champion and candidate are judged on, both by the same code."""
+
+    datasets: tuple[Frozen, ...] = ()
+    split: str = "test"
+    count: int = 0
+    """Examples of each dataset, the first ones; 0: all."""
+    metrics: tuple[str, ...] = ()
+    """Only these; all that the tasks have if empty."""
+    plug_in: tuple[str, ...] = ()
+    """As in `make evaluate`."""
+    recogniser: str = ""
+    seed: int = 0
+    heard: int = 6
+    """Examples of each task to listen to, on a page; 0: no page."""
+    clips_per_part: int = 16
+
+
+@dataclass(frozen=True)
+class Retrain:
+    """Train on what is new since the champion, compare, promote what is better. A rerun goes on where the last one ended."""
+
+    lm: TrainLM
+    """How the language model is trained; its data, start and places are given by the run."""
+    preset: str = DEFAULT_PRESET
+    registry: str = ""
+    """Folder or s3:// prefix of the registry (pipelines that share it take turns)."""
+    codec: str = ""
+    """A published codec for the first champion; later the champion's own is used, unless --new-codec."""
+    new_codec: bool = False
+    """Take --codec in place of the champion's: all data are encoded anew and the language model starts from nothing."""
+    warm_start: bool = True
+    """Start with the champion's weights."""
+    always: bool = False
+    """Also when no data are new: another configuration is then another run."""
+    work: str = "data/retrain"
+    """Folder of the training runs, on this machine or on a disk that all nodes share."""
+    licence: str = ""
+    """Of the weights, for the model card."""
+    data: Data = field(default_factory=Data)
+    judging: ByFile[JudgingConfig] = field(default_factory=JudgingConfig)
+    gate: ByFile[GateConfig] = field(default_factory=GateConfig)
+    lease: LeaseConfig = field(default_factory=LeaseConfig)
+
+    def __post_init__(self) -> None:
+        if "://" in self.work:
+            raise ValueError(f"--work {self.work}: give a folder of this machine, or of a disk that all nodes share")
+        given = [name for name in ("data", "init", "out", "checkpoints") if getattr(self.lm, name)]
+        if given:
+            raise ValueError(f"lm.{given[0]} is {getattr(self.lm, given[0])!r}: the run gives it, leave it out")
+        if self.lm.loop.minutes is not None:
+            raise ValueError("lm.loop.minutes: give lm.loop.steps, so that a run that was killed ends with the same model")
+        if self.new_codec and not self.codec:
+            raise ValueError("--new-codec, but no --codec: give the codec to change to")
+
+    def identity(self) -> dict[str, Any]:
+        """What of this changes the result: not where it lies, who works and how long others wait."""
+        values = to_json(replace(self, lm=replace(self.lm, resources=Resources(), held_out="", codec="")))
+        values["judging"]["datasets"] = sorted(frozen.id for frozen in self.judging.datasets)
+        for name in ("registry", "codec", "work", "lease", "always"):
+            del values[name]
+        for name in ("corpora", "datasets", "out", "workers", "gpus_per_worker"):  # what is there is in the run's inputs
+            del values["data"][name]
+        return values
+
+    def absolute(self) -> "Retrain":
+        """With places that mean the same on every node and in every folder."""
+        data = replace(
+            self.data,
+            out=_absolute(self.data.out),
+            corpora=tuple(map(_absolute, self.data.corpora)),
+            datasets=tuple(map(_absolute, self.data.datasets)),
+        )
+        places = {name: _absolute(getattr(self, name)) for name in ("registry", "codec", "work")}
+        return replace(self, data=data, **places)
+
+
+def read(argv: list[str], prog: str) -> Retrain:
+    """`[--config FILE] --option value ...` to the configuration. ValueError names the file and the option."""
+    argv, path = list(argv), ""
+    if "--config" in argv:
+        at = argv.index("--config")
+        path = argv[at + 1] if at + 1 < len(argv) else ""
+        del argv[at : at + 2]
+    values = _values(path) if path else {}
+    preset = values.get("preset", DEFAULT_PRESET)
+    if preset not in presets():
+        raise ValueError(f"{path}: no preset {preset!r}; there are {', '.join(presets())}")
+    default = Retrain(presets()[preset], preset)
+    config = from_json(Retrain, _merged(to_json(default), values), path)
+    return tyro.cli(Retrain, default=config, args=argv, prog=prog).absolute()
+
+
+def _values(path: str) -> dict[str, Any]:
+    """What a TOML or JSON file says; of a run.json its configuration."""
+    try:
+        text = Path(path).read_text()
+        found = json.loads(text) if path.endswith(".json") else tomllib.loads(text)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--config {path}: give a TOML or JSON file: {error}") from error
+    found = found.get("config", found) if isinstance(found, dict) else found
+    if not isinstance(found, dict):
+        raise ValueError(f"--config {path}: give a table of options")
+    return found
+
+
+def _merged(default: Any, values: Any) -> Any:
+    """Tables within tables; anything else is replaced."""
+    if not (isinstance(default, dict) and isinstance(values, dict)):
+        return values
+    return default | {name: _merged(default.get(name), value) for name, value in values.items()}
+
+
+def _absolute(place: str) -> str:
+    return place if not place or "://" in place else os.path.abspath(place)

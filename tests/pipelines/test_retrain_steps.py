@@ -1,0 +1,94 @@
+"""A step is done once, and its failures are written down; a table of an evaluation becomes a decision."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from infra.command_line import ShardsFailed
+from infra.lease import LeaseConfig, LeaseLost, acquire
+from infra.registry import Registry
+from infra.storage import StorageError, open_store
+from pipelines.retrain_config import read
+from pipelines.retrain_steps import CANDIDATE, CHAMPION, EXIT_CRASHED, Run, done, exit_code, judged
+from training.gate import Better, GateConfig, Limit
+from training.metrics.clip_table import ClipRow, table, write
+
+GATE = GateConfig((Better("si_sdr"),), limits=(Limit("si_sdr", 0.5),), min_clips=10, num_resamples=400)
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    registry = Registry(str(tmp_path / "registry"))
+    lease = acquire(registry.store, LeaseConfig(0.2))
+    return Run("0123456789ab", read(["--registry", registry.url], prog="retrain"), registry, None, (), lease)
+
+
+def test_a_step_that_is_done_gives_what_it_gave(run):
+    calls = []
+
+    def make(run, before):
+        calls.append(before)
+        return {"places": ("a", "b"), "count": len(calls)}
+
+    first = done(run, "encode", make, {"x": 1})
+    assert first == done(run, "encode", make, {}) == {"places": ["a", "b"], "count": 1} and calls == [{"x": 1}]
+    mark = json.loads(run.store.get("steps/encode.json"))
+    assert (mark["step"], mark["exit_code"]) == ("encode", 0) and mark["seconds"] >= 0
+
+
+def test_a_step_that_fails_is_told_and_tried_again(run):
+    def fail(run, before):
+        raise ShardsFailed("2 of 9 shards failed")
+
+    with pytest.raises(ShardsFailed):
+        done(run, "encode", fail, {})
+    (name,) = run.store.list("failures/")
+    said = json.loads(run.store.get(name))
+    assert (said["step"], said["exit_code"], said["error"]) == ("encode", 4, "2 of 9 shards failed")
+    assert done(run, "encode", lambda run, before: {"count": 1}, {}) == {"count": 1}
+
+
+def test_no_step_begins_without_the_lease(run):
+    acquire(run.registry.store, LeaseConfig(0.2))  # another takes it over
+    with pytest.raises(LeaseLost):
+        done(run, "encode", lambda run, before: pytest.fail("begun"), {})
+    assert not run.store.exists("steps/encode.json")
+
+
+def test_exit_codes_are_those_of_the_verbs():
+    errors = (ValueError(), StorageError("x"), KeyboardInterrupt(), LeaseLost("x"), ShardsFailed("x"), RuntimeError())
+    assert [exit_code(error) for error in errors] == [2, 5, 130, 75, 4, EXIT_CRASHED]
+
+
+def test_the_first_run_needs_a_codec(run):
+    with pytest.raises(ValueError, match="give --codec a published codec for the first one"):
+        _ = run.codec
+    assert replace(run, config=replace(run.config, codec="/codec")).codec == "/codec" and run.start == ""
+
+
+def evaluation(folder, gain: float, models=(CHAMPION, CANDIDATE)):
+    """Of 40 clips of 10 speakers."""
+    rows = []
+    for number in range(40):
+        for name in (*models, "input"):
+            value = number % 7 + gain * (name == CANDIDATE) * (1 + 0.1 * (number % 3))
+            key = f"k{number}"
+            rows.append(ClipRow(name, "sr", "d", key, f"s{number % 10}", 1.0, {"room": "a"}, {"si_sdr": value}, {}))
+    about = {
+        "metrics": {"si_sdr": {"better": "higher"}},
+        "codebooks": {"oracle": [{"stream": "acoustic", "layer": 1, "share": 0.9, "perplexity": 20.0}]},
+        "real_time_factor": {CHAMPION: 0.1, CANDIDATE: 0.11, "input": 0.0},
+    }
+    return write(open_store(str(folder)), table(rows), about)
+
+
+def test_an_evaluation_becomes_a_decision(tmp_path):
+    assert judged(evaluation(tmp_path, 1.0), GATE, is_first=False).promote
+    decision = judged(evaluation(tmp_path, -1.0), GATE, is_first=False)
+    assert not decision.promote and any("sr room=a si_sdr" in reason for reason in decision.reasons)
+    whats = [check.what for check in decision.checks]
+    assert "codebook acoustic 1" in whats and "speed" in whats
+    assert judged(evaluation(tmp_path, -1.0, (CANDIDATE,)), GATE, is_first=True).promote
+    slow = replace(GATE, max_slowdown=1.05)
+    assert "speed: 0.11 s" in judged(evaluation(tmp_path, 1.0), slow, is_first=False).reasons[0]
