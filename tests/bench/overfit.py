@@ -93,7 +93,7 @@ def datasets(config: Overfit) -> str:
         torch.manual_seed(config.seed)
         codec = str(place / "codec")
         Codec(CODECS["tiny"]).save_pretrained(codec)
-    if code := mix(Mixture(out=str(place / "audio"), count=config.clips * len(TASKS), stems=False)):
+    if code := mix(Mixture(out=str(place / "audio"), count=2 * config.clips * len(TASKS), stems=False)):
         raise ValueError(f"the simulated data do not verify ({code})")
     encode_all(Encode(data=str(place / "audio"), codec=codec, out=str(place / "tokens")))
     return str(place / "tokens")

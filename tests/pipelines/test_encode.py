@@ -53,6 +53,8 @@ def test_what_cannot_be_encoded_is_said_before_ray_starts(dataset, codec_folder,
         encode_all(Encode(data=dataset.url, codec=str(tmp_path)))
     with pytest.raises(ValueError, match="no finished dataset of audio"):
         encode_all(Encode(data=str(tmp_path / "none"), codec=str(codec_folder)))
+    with pytest.raises(ValueError, match="not a speech model of transformers"):
+        encode_all(Encode(data=dataset.url, codec=str(codec_folder), features=str(tmp_path)))
     rate_48k = tmp_path / "codec-48k"
     make(SPECTRAL).save_pretrained(rate_48k)
     with pytest.raises(ValueError, match=r"16000 Hz, the codec .* takes 48000 Hz: simulate with --sample-rate-hz 48000"):

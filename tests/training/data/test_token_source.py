@@ -145,6 +145,18 @@ def test_tokens_of_another_codec_are_refused_before_training(tokens, tmp_path):
     assert isinstance(model, TokenConfig) and len(model.codec) == 64
 
 
+def test_kept_features_serve_the_model_of_their_encoder_alone(tokens, tmp_path):
+    kept = redescribed(tokens["sr"], tmp_path / "kept", features="log-mel")
+    found = [
+        opened(store, wanted=replace(WANTED, audio_encoder=encoder))[0].has_features
+        for store in (kept, tokens["sr"])
+        for encoder in ("log-mel", "other", "")
+    ]
+    assert found == [True, False, False, False, False, False]
+    source = opened(kept, wanted=replace(WANTED, audio_encoder="log-mel"))[0]
+    assert all(one.row["has_features"] for one in source.fetch(np.array([0])).values())
+
+
 def test_held_out_data_are_not_trained_on_and_training_data_not_held_out(tokens, tmp_path):
     test = redescribed(tokens["sr"], tmp_path / "test", split="test")
     with pytest.raises(ValueError, match="of the split 'test' of its corpus, train is wanted here"):
