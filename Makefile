@@ -44,10 +44,14 @@ help:  ## List the targets
 	@echo; echo 'Variables: TASK CORPUS OUT COUNT SEED CONFIG ARGS (further options: make simulate TASK=lass ARGS=--help)'
 
 setup: $(READY)  ## Make the virtual environment with the pinned dependencies (done by every target)
-$(READY): requirements.lock
+# The hashes of the lock files leave pip no choice. torch is apart: a build for CPUs, or for CUDA where there is a GPU.
+TORCH ?= $(if $(shell command -v nvidia-smi),cuda,cpu)
+pip_install = $(PY) -m pip install --quiet --progress-bar off --no-deps --require-hashes
+$(READY): requirements.lock requirements-cpu.lock requirements-cuda.lock
 	test -x $(PY) || $(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --upgrade 'pip>=24'
-	$(PY) -m pip install --quiet --progress-bar off -r requirements.lock
+	$(pip_install) -r requirements.lock
+	$(pip_install) -r requirements-$(TORCH).lock || $(pip_install) -r requirements-cuda.lock
+	$(PY) -m pip check
 	touch $@
 
 simulate: $(READY)  ## Simulate a task's data into shards and verify them: TASK=sr|tse|rtse|ss|lass|vc|speech_edit|event_edit|tta|aec|all
@@ -129,8 +133,8 @@ s3-server: $(READY) s3-install  ## Start a real S3 server (Ceph RGW) on this mac
 s3-stop: $(READY)  ## Stop it
 	@$(PY) -m infra.s3_server stop
 
-lock: $(READY)  ## Write requirements.lock from what is installed
-	$(PY) -m pip freeze --exclude-editable 2>/dev/null | sed -E 's/^(torch==[0-9.]+)\+.*/\1/' > requirements.lock
+lock:  ## Write the lock files with hashes: what is installed in .venv, and torch for CPUs and for CUDA
+	$(PY) -m infra.hashed_lock
 
 clean:  ## Remove the environment and everything made under data/
 	rm -rf .venv data
