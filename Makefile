@@ -37,7 +37,7 @@ option = $(if $($(1)),--$(2) '$($(1))')
 job = $(if $(filter http%,$(RAY_ADDRESS)),.venv/bin/ray job submit --address $(RAY_ADDRESS) --working-dir . -- python,$(PY))
 
 .PHONY: help setup simulate verify replay plan listen corpus prepare align starter train-codec codec-report encode train-lm bundle infer doctor \
-  test test-packages lint bench s3-install s3-server s3-stop lock clean
+  test test-packages lint bench chaos s3-install s3-server s3-stop lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,8 +64,9 @@ verify: $(READY)  ## Check datasets from their shards alone: OUT=data/lass-01234
 replay: $(READY)  ## Render one example again and write it to listen to: KEY=lass-s0-00000007 OUT=data
 	@$(PY) -m pipelines.replay $(call option,KEY,key) $(call option,OUT,out) $(call option,CORPUS,corpus) $(ARGS)
 
-plan: $(READY)  ## Measure a few examples, print core-hours, GB, shards and cost: TASK=sr HOURS=1000
-	@$(PY) -m pipelines.plan $(TASK) $(call option,HOURS,hours) $(call option,CORPUS,run.corpus) $(ARGS)
+plan: $(READY)  ## What a run will cost and wait for: TASK=sr HOURS=1000 (a few examples are measured) or PRESET=1b HOURS=100000
+	@$(if $(PRESET),$(PY) -m pipelines.plan_lm --preset $(PRESET) $(call option,HOURS,hours) $(ARGS), \
+	  $(PY) -m pipelines.plan $(TASK) $(call option,HOURS,hours) $(call option,CORPUS,run.corpus) $(ARGS))
 
 corpus: $(READY)  ## Build and check a corpus manifest: ROOT=folder FORMAT=librispeech OUT=data/corpora/name
 	@$(PY) -m pipelines.corpus build $(call option,ROOT,root) $(call option,FORMAT,format) $(call option,OUT,out) $(ARGS)
@@ -115,7 +116,7 @@ prepare: $(READY)  ## Resample a corpus once to the rate of the tasks: CORPUS=..
 listen: $(READY)  ## Write a page to listen to datasets with: OUT=data
 	@$(PY) -m pipelines.listen $(call option,OUT,out) $(call option,COUNT,count) $(ARGS)
 
-bench: $(READY)  ## Measure speed: BENCH=simulate|codec|quantise|loader|lm; the dated results are in tests/bench/RESULTS.md
+bench: $(READY)  ## Measure speed: BENCH=simulate|codec|quantise|loader|lm|bookkeeping; the dated results are in tests/bench/RESULTS.md
 	$(PY) -m tests.bench.$(BENCH) $(call option,CORPUS,corpus) $(ARGS)
 
 s3-install: $(READY)
@@ -132,6 +133,9 @@ s3-server: $(READY) s3-install  ## Start a real S3 server (Ceph RGW) on this mac
 
 s3-stop: $(READY)  ## Stop it
 	@$(PY) -m infra.s3_server stop
+
+chaos: $(READY)  ## Kill nodes, workers, servers and disks under real work and count what is lost: ARGS="--rounds 3"
+	@$(PY) -m tests.chaos.campaign $(ARGS)
 
 lock:  ## Write the lock files with hashes: what is installed in .venv, and torch for CPUs and for CUDA
 	$(PY) -m infra.hashed_lock

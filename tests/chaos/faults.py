@@ -81,7 +81,7 @@ def encode_loses_an_actor(arena: Arena, out: Path) -> Outcome:
 
 def encode_fills_the_disk(arena: Arena, out: Path) -> Outcome:
     undisturbed = arena.undisturbed_tokens()
-    with small_disk(out, 65536) as resize:
+    with small_disk(out, 500_000) as resize:
         output = well(arena.encode(out, "--workers", 1), 4)
         assert "No space left on device" in output, output
         before = num_rows(out)
