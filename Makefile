@@ -42,17 +42,21 @@ job = $(if $(filter http%,$(RAY_ADDRESS)),.venv/bin/ray job submit --address $(R
 
 .PHONY: help setup simulate verify replay plan listen corpus prepare align starter train-codec codec-report encode train-lm bundle infer \
   retrain rollback lineage doctor manifests cluster-local cluster-local-stop \
-  test test-packages lint bench s3-install s3-server s3-stop lock clean
+  test test-packages lint bench chaos s3-install s3-server s3-stop lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 	@echo; echo 'Variables: TASK CORPUS OUT COUNT SEED CONFIG ARGS (further options: make simulate TASK=lass ARGS=--help)'
 
 setup: $(READY)  ## Make the virtual environment with the pinned dependencies (done by every target)
-$(READY): requirements.lock
+# The hashes of the lock files leave pip no choice. torch is apart: a build for CPUs, or for CUDA where there is a GPU.
+TORCH ?= $(if $(shell command -v nvidia-smi),cuda,cpu)
+pip_install = $(PY) -m pip install --quiet --progress-bar off --no-deps --require-hashes
+$(READY): requirements.lock requirements-cpu.lock requirements-cuda.lock
 	test -x $(PY) || $(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --upgrade 'pip>=24'
-	$(PY) -m pip install --quiet --progress-bar off -r requirements.lock
+	$(pip_install) -r requirements.lock
+	$(pip_install) -r requirements-$(TORCH).lock || $(pip_install) -r requirements-cuda.lock
+	$(PY) -m pip check
 	touch $@
 
 simulate: $(READY)  ## Simulate a task's data into shards and verify them: TASK=sr|tse|rtse|ss|lass|vc|speech_edit|event_edit|tta|aec|all
@@ -65,8 +69,9 @@ verify: $(READY)  ## Check datasets from their shards alone: OUT=data/lass-01234
 replay: $(READY)  ## Render one example again and write it to listen to: KEY=lass-s0-00000007 OUT=data
 	@$(PY) -m pipelines.replay $(call option,KEY,key) $(call option,OUT,out) $(call option,CORPUS,corpus) $(ARGS)
 
-plan: $(READY)  ## Measure a few examples, print core-hours, GB, shards and cost: TASK=sr HOURS=1000
-	@$(PY) -m pipelines.plan $(TASK) $(call option,HOURS,hours) $(call option,CORPUS,run.corpus) $(ARGS)
+plan: $(READY)  ## What a run will cost and wait for: TASK=sr HOURS=1000 (a few examples are measured) or PRESET=1b HOURS=100000
+	@$(if $(PRESET),$(PY) -m pipelines.plan_lm --preset $(PRESET) $(call option,HOURS,hours) $(ARGS), \
+	  $(PY) -m pipelines.plan $(TASK) $(call option,HOURS,hours) $(call option,CORPUS,run.corpus) $(ARGS))
 
 corpus: $(READY)  ## Build and check a corpus manifest: ROOT=folder FORMAT=librispeech OUT=data/corpora/name
 	@$(PY) -m pipelines.corpus build $(call option,ROOT,root) $(call option,FORMAT,format) $(call option,OUT,out) $(ARGS)
@@ -125,7 +130,7 @@ prepare: $(READY)  ## Resample a corpus once to the rate of the tasks: CORPUS=..
 listen: $(READY)  ## Write a page to listen to datasets with: OUT=data
 	@$(PY) -m pipelines.listen $(call option,OUT,out) $(call option,COUNT,count) $(ARGS)
 
-bench: $(READY)  ## Measure speed: BENCH=simulate|codec|quantise|loader|lm|seggan; the dated results are in tests/bench/RESULTS.md
+bench: $(READY)  ## Measure speed: BENCH=simulate|codec|quantise|loader|lm|seggan|bookkeeping; the dated results are in tests/bench/RESULTS.md
 	$(PY) -m tests.bench.$(BENCH) $(call option,CORPUS,corpus) $(ARGS)
 
 manifests: $(READY)  ## Render the files of a cluster (KubeRay, ray up, IAM, dashboards): DESCRIPTION=cluster.yaml OUT=data/manifests
@@ -152,8 +157,11 @@ s3-server: $(READY) s3-install  ## Start a real S3 server (Ceph RGW) on this mac
 s3-stop: $(READY)  ## Stop it
 	@$(PY) -m infra.s3_server stop
 
-lock: $(READY)  ## Write requirements.lock from what is installed
-	$(PY) -m pip freeze --exclude-editable 2>/dev/null | sed -E 's/^(torch==[0-9.]+)\+.*/\1/' > requirements.lock
+chaos: $(READY)  ## Kill nodes, workers, servers and disks under real work and count what is lost: ARGS="--rounds 3"
+	@$(PY) -m tests.chaos.campaign $(ARGS)
+
+lock:  ## Write the lock files with hashes: what is installed in .venv, and torch for CPUs and for CUDA
+	$(PY) -m infra.hashed_lock
 
 clean:  ## Remove the environment and everything made under data/
 	rm -rf .venv data

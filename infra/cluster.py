@@ -37,7 +37,10 @@ def _probe(address: str) -> None:
 
 
 def bounded(submit: Callable[[Any], ray.ObjectRef], items: Iterable, limit: int) -> Iterator[tuple[Any, ray.ObjectRef]]:
-    """Submit items with at most `limit` in flight; (item, finished reference) in the order they finish, failed ones too."""
+    """Submit items with at most `limit` in flight; (item, finished reference) in the order they finish, failed ones too.
+
+    All that have finished are taken at once: a look at tens of thousands in flight costs as much for one as for all.
+    """
     pending: dict[ray.ObjectRef, Any] = {}
     items = iter(items)
     exhausted = False
@@ -48,6 +51,13 @@ def bounded(submit: Callable[[Any], ray.ObjectRef], items: Iterable, limit: int)
                 exhausted = True
             else:
                 pending[submit(item)] = item
-        if pending:
-            (done,), _ = ray.wait(list(pending), num_returns=1)
+        for done in _finished(list(pending)):
             yield pending.pop(done), done
+
+
+def _finished(references: list[ray.ObjectRef]) -> list[ray.ObjectRef]:
+    """Those that have finished, one at least; none of none."""
+    if not references:
+        return []
+    ray.wait(references, num_returns=1)
+    return ray.wait(references, num_returns=len(references), timeout=0)[0]

@@ -8,17 +8,17 @@
 infra/corpus_schema.py has the columns. Others of a hand-made manifest are left out. No Python object per row is made here.
 """
 
+import contextlib
 import csv
 import io
 import json
 import os
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from infra.corpus_schema import REQUIRED, SPLITS, content_id, nearest, validate
@@ -27,6 +27,7 @@ from infra.storage import Store, open_store
 MANIFEST, CSV_MANIFEST, DESCRIPTION, QUARANTINE = "manifest.parquet", "manifest.csv", "corpus.json", "quarantine.csv"
 METADATA_KEY = b"quarkline.corpus"
 ROWS_PER_CHUNK = 100_000
+BLOCK_BYTES = 2**24  # of a CSV, parsed at a time
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,11 @@ def has_manifest(store: Store) -> bool:
     """True where `read` would find a manifest of ours: a CSV counts only if it has the required columns."""
     if store.exists(MANIFEST):
         return True
-    return store.exists(CSV_MANIFEST) and set(REQUIRED) <= set(_header(store.get(CSV_MANIFEST)))
+    if not store.exists(CSV_MANIFEST):
+        return False
+    with contextlib.suppress(csv.Error, UnicodeDecodeError):
+        return set(REQUIRED) <= set(_header(store.get(CSV_MANIFEST)))
+    return False
 
 
 def write(table: pa.Table, location: str, *, root: str = "", name: str = "", about: dict[str, Any] | None = None) -> Corpus:
@@ -134,36 +139,45 @@ def description(store: Store) -> dict[str, Any]:
     if not store.exists(DESCRIPTION):
         return {}
     try:
-        return dict(json.loads(store.get(DESCRIPTION)))
-    except (ValueError, TypeError) as error:
+        return _about(store.get(DESCRIPTION))
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{store.url}/{DESCRIPTION}: not a JSON object ({error}); delete it or make the corpus again"
         ) from error
 
 
+def _about(data: bytes) -> dict[str, Any]:
+    """A JSON object whose root and name, if it has them, are texts. ValueError, RecursionError."""
+    about = json.loads(data)
+    if not isinstance(about, dict) or not all(isinstance(about.get(name, ""), str) for name in ("root", "name")):
+        raise ValueError("wanted is an object in which root and name are texts")
+    return about
+
+
 def _parse(data: bytes, where: str) -> tuple[pa.Table, dict[str, Any]]:
     """The table as it was stored, and what the file's metadata say of it."""
     try:
-        if where.endswith(".csv"):
-            return _parse_csv(data), {}
-        table = pq.read_table(pa.BufferReader(data))
-        return table, json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
-    except (ValueError, pa.ArrowException, OSError, pd.errors.ParserWarning) as error:
+        table = _parse_csv(data) if where.endswith(".csv") else pq.read_table(pa.BufferReader(data))
+        table.validate(full=True)
+        str(table.schema)  # decodes the columns' names
+        return table, _about((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
+    except (ValueError, pa.ArrowException, OSError, RecursionError, csv.Error) as error:
         raise ValueError(f"{where}: cannot be read as {where.rpartition('.')[2]}: {error}; make it again") from error
 
 
 def _header(data: bytes) -> list[str]:
-    line = data[: data.find(b"\n") + 1 or None].decode("utf-8-sig", "replace")
+    line = data[: data.find(b"\n") + 1 or None].decode("utf-8-sig")
     return next(csv.reader([line]), [])
 
 
 def _parse_csv(data: bytes) -> pa.Table:
+    """Every cell as text; a row with more or fewer fields than the header is refused."""
     header = _header(data)
     twice = {name for name in header if header.count(name) > 1}
     if twice:
         raise ValueError(f"column {sorted(twice)[0]!r} is there twice")
-    options = {"dtype": str, "na_filter": False, "index_col": False, "encoding": "utf-8-sig"}
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)  # a row with too many fields would lose some
-        chunks = pd.read_csv(io.BytesIO(data), chunksize=ROWS_PER_CHUNK, **options)
-        return pa.concat_tables([pa.Table.from_pandas(chunk, preserve_index=False) for chunk in chunks])
+    texts = pa_csv.ConvertOptions(
+        column_types={name: pa.string() for name in header}, null_values=[], strings_can_be_null=False
+    )
+    block = pa_csv.ReadOptions(block_size=min(len(data), BLOCK_BYTES) or 1, use_threads=False)  # which count the rows
+    return pa_csv.read_csv(pa.BufferReader(data), block, pa_csv.ParseOptions(newlines_in_values=True), texts)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from infra.command_line import Choice, parse, run
+from pipelines import bounds
 from pipelines import corpus as corpora
 from pipelines.rendering import Recipe, loader, make_shard, render
 from pipelines.simulate import Simulate, bank_of
@@ -32,6 +33,8 @@ class Plan(Generic[T]):
     """Nodes to spread it over."""
     prices: str = str(PRICES)
     """A TOML file like infra/prices.toml."""
+    price: tuple[str, ...] = ()
+    """Single prices instead of the file's: cpu_core_hour=0.03 cores_per_node=64 ..."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,20 @@ def read_prices(path: str) -> dict[str, Any]:
     return prices
 
 
+def with_changes(prices: dict[str, Any], changes: tuple[str, ...]) -> dict[str, Any]:
+    """The prices with some of them replaced. ValueError for a name that is not one, or no number."""
+    changed = dict(prices)
+    for change in changes:
+        name, _, value = change.partition("=")
+        try:
+            if name not in prices or name == "currency":
+                raise ValueError(f"there are {', '.join(name for name in prices if name != 'currency')}")
+            changed[name] = float(value)
+        except ValueError as error:
+            raise ValueError(f"--price {change}: give NAME=NUMBER ({error})") from error
+    return changed
+
+
 def show(task: str, config: Plan, one: Measured, totals: dict[str, float], currency: str) -> None:
     """Print what was measured, then what follows from it."""
     speed = one.duration_s / one.cpu_s
@@ -116,13 +133,19 @@ def main(argv: list[str]) -> int:
     task, config = parse(choices, argv, prog="pipelines.plan")
     if config.hours <= 0 or config.measure < 1 or config.nodes < 1:
         raise ValueError("--hours must be more than 0, --measure and --nodes 1 or more")
-    prices = read_prices(config.prices)
+    prices = with_changes(read_prices(config.prices), config.price)
     recipe = config.run.recipe(task)
     few = Recipe(**{**vars(recipe), "count": config.measure, "examples_per_shard": config.measure})
     one = measure(few, corpora.resolve(config.run.corpus))
     if one.num_rejects:
         print(f"{one.num_rejects} draws were thrown away; `make corpus` finds the files", file=sys.stderr)
-    show(task, config, one, estimate(one, recipe, config.hours, config.nodes, prices), prices["currency"])
+    totals = estimate(one, recipe, config.hours, config.nodes, prices)
+    show(task, config, one, totals, prices["currency"])
+    bounds.show(bounds.simulation_bounds(totals, config.nodes, prices, one.cpu_s * recipe.examples_per_shard))
+    parts = bounds.num_datasets(totals["examples"])
+    if parts > 1:
+        most = bounds.MOST_EXAMPLES
+        print(f"  make it as {parts} datasets of at most {most:,} examples: --count {most} --first 0, {most}, {2 * most} ...")
     return 0
 
 

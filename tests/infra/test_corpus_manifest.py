@@ -1,12 +1,16 @@
 import io
 import json
+import tracemalloc
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from infra.corpus_manifest import has_manifest, read, totals, write
 from infra.storage import open_store
+from tests.bytes_mutations import MUTATIONS, mutated
 from tests.infra.test_corpus_schema import table
 
 
@@ -81,9 +85,9 @@ def test_nothing_is_written_of_a_table_that_is_not_sound(tmp_path):
     [
         (b"", r"m\.csv: cannot be read as csv"),
         (b"id,path,id\n1,2,3\n", r"m\.csv: .*column 'id' is there twice"),
-        (b"id,path\n1,2\n3,4,5\n", r"m\.csv: .*line 3"),
-        (b"id,path\n1,2,3\n", r"m\.csv: cannot be read as csv: Length of header"),
-        (b"id,path\n\xff\xfe,2\n", r"m\.csv: cannot be read as csv: .*utf-8"),
+        (b"id,path\n1,2\n3,4,5\n", r"m\.csv: .*Row #3: Expected 2 columns, got 3: 3,4,5"),
+        (b"id,path\n1,2,3\n", r"m\.csv: cannot be read as csv: .*Row #2: Expected 2"),
+        (b"id,path\n\xff\xfe,2\n", r"m\.csv: cannot be read as csv: .*invalid UTF8"),
         (b'id,path\n"1,2\n', r"m\.csv: cannot be read as csv"),
         (b"id,path\n1,2\n", r"m\.csv: no column role, sample_rate_hz"),
     ],
@@ -132,8 +136,93 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path):
 
 
 def test_many_rows_read_in_pieces_are_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr("infra.corpus_manifest.ROWS_PER_CHUNK", 7)
+    monkeypatch.setattr("infra.corpus_manifest.BLOCK_BYTES", 2000)
     corpus = write(table(50), str(tmp_path / "a"))
     table(50).to_pandas().to_csv(tmp_path / "m.csv", index=False)
     assert read(str(tmp_path / "m.csv")).id == corpus.id
     assert pa.compute.count_distinct(corpus.table["id"]).as_py() == 50
+
+
+def made(kind: str) -> bytes:
+    """A sound manifest's bytes."""
+    buffer = io.BytesIO()
+    if kind == "csv":
+        table().to_pandas().to_csv(buffer, index=False)
+    else:
+        pq.write_table(table().replace_schema_metadata({b"quarkline.corpus": b'{"name": "a", "root": "."}'}), buffer)
+    return buffer.getvalue()
+
+
+SOUND = {kind: made(kind) for kind in ("csv", "parquet")}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["root", "name", "id", "x"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+def assert_refused_or_sound(folder, name: str) -> None:
+    """Whatever lies there, `read` gives a corpus that keeps its rules, or a ValueError that names the place."""
+    try:
+        corpus = read(str(folder / name))
+    except ValueError as error:
+        assert str(folder) in str(error)
+    else:
+        assert corpus.table.num_rows and not any(path.startswith(("/", "..")) for path in corpus.table["path"].to_pylist())
+
+
+@given(st.sampled_from(sorted(SOUND)), MUTATIONS)
+@settings(max_examples=200, deadline=None)
+def test_a_damaged_manifest_raises_nothing_but_a_named_value_error(tmp_path_factory, kind, mutations):
+    folder = tmp_path_factory.getbasetemp() / "fuzz-manifest"
+    folder.mkdir(exist_ok=True)
+    (folder / f"manifest.{kind}").write_bytes(mutated(SOUND[kind], mutations))
+    assert_refused_or_sound(folder, f"manifest.{kind}")
+
+
+@given(st.sampled_from(sorted(SOUND)), st.binary(max_size=300), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_any_bytes_in_the_place_of_a_manifest_raise_nothing_but_a_named_value_error(tmp_path_factory, kind, data, headed):
+    folder = tmp_path_factory.getbasetemp() / "fuzz-bytes"
+    folder.mkdir(exist_ok=True)
+    head = {"csv": SOUND["csv"][: SOUND["csv"].index(b"\n") + 1], "parquet": b"PAR1"}[kind] * headed
+    (folder / f"manifest.{kind}").write_bytes(head + data + (b"PAR1" if headed and kind == "parquet" else b""))
+    assert_refused_or_sound(folder, f"manifest.{kind}")
+
+
+@given(JSON, st.booleans())
+@settings(max_examples=80, deadline=None)
+def test_any_json_beside_or_inside_a_manifest_raises_nothing_but_a_named_value_error(tmp_path_factory, value, inside):
+    folder = tmp_path_factory.getbasetemp() / "fuzz-json"
+    folder.mkdir(exist_ok=True)
+    about = json.dumps(value)
+    if inside:
+        pq.write_table(table().replace_schema_metadata({b"quarkline.corpus": about}), folder / "manifest.parquet")
+    else:
+        (folder / "manifest.csv").write_bytes(SOUND["csv"])
+        (folder / "corpus.json").write_text(about)
+    assert_refused_or_sound(folder, "manifest.parquet" if inside else "manifest.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("corpus.json", b"[" * 100_000),
+        ("manifest.csv", b'"' + b"a" * 200_000),
+        ("manifest.csv", b"id,path\n" + b"," * 200_000),
+        ("manifest.csv", b"\0" * 1000),
+        ("manifest.parquet", b"PAR1" + b"\xff" * 1000 + b"\xff\xff\xff\x7fPAR1"),
+    ],
+)
+def test_what_is_made_to_exhaust_a_reader_costs_nothing(tmp_path, name, data):
+    (tmp_path / "manifest.csv").write_bytes(SOUND["csv"])
+    (tmp_path / name).write_bytes(data)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=name):
+            read(str(tmp_path / ("manifest.csv" if name == "corpus.json" else name)))
+        assert tracemalloc.get_traced_memory()[1] < 30_000_000
+    finally:
+        tracemalloc.stop()

@@ -1,6 +1,6 @@
 import pytest
 
-from pipelines.plan import Measured, estimate, main, read_prices
+from pipelines.plan import Measured, estimate, main, read_prices, with_changes
 from pipelines.simulate import Simulate
 from simulation.registry import task
 
@@ -35,11 +35,20 @@ def test_a_price_file_is_checked(tmp_path):
         read_prices(str(prices))
 
 
+def test_single_prices_are_replaced_and_unknown_ones_refused():
+    prices = read_prices("infra/prices.toml")
+    assert with_changes(prices, ("cpu_core_hour=0.5",)) == prices | {"cpu_core_hour": 0.5}
+    for wrong in ("cpu_hour=1", "cpu_core_hour", "cpu_core_hour=much", "currency=1"):
+        with pytest.raises(ValueError, match=f"--price {wrong}: give NAME=NUMBER"):
+            with_changes(prices, (wrong,))
+
+
 def test_a_few_examples_are_measured_and_multiplied(corpus, capsys):
     arguments = ["sr", "--run.corpus", str(corpus), "--run.task.duration-s", "1", "--measure", "8", "--hours", "10"]
     assert main(arguments) == 0
     said = capsys.readouterr().out
     assert "x real time" in said
     assert "36,000.00" in said  # examples
+    assert "first bottleneck: " in said
     with pytest.raises(ValueError, match="--hours"):
         main([*arguments, "--hours", "0"])
