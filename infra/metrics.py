@@ -48,7 +48,7 @@ METRICS = {
         "histogram", "Seconds of a checkpoint, by outcome: saved or failed.", ("run", "outcome"), SAVE_BOUNDARIES_S
     ),
     "quarkline_evaluated_clips_total": Metric("counter", "Clips judged, by state: scored or failed.", ("task", "state")),
-    "quarkline_retrain_decisions_total": Metric("counter", "Decisions: promoted, kept, stale or failed.", ("decision",)),
+    "quarkline_retrain_decisions_total": Metric("counter", "Decisions: promoted or kept out.", ("decision",)),
     "quarkline_retrain_step_seconds": Metric(
         "histogram", "Seconds of each step of retraining.", ("step",), (1.0, 60.0, 600.0, 3600.0, 14400.0, 86400.0)
     ),

@@ -16,7 +16,7 @@ import signal
 from dataclasses import asdict
 from typing import Any
 
-from infra import versions
+from infra import metrics, versions
 from infra.command_line import run as run_command
 from infra.config import fingerprint, from_json
 from infra.lease import Lease, acquire
@@ -110,6 +110,7 @@ def _settle(run: Run, fresh: list[Input], outputs: Outputs) -> str:
         promote(run, decision, outputs)
     outcome = {"outcome": PROMOTED if decision.promote else KEPT_OUT, "candidate": outputs["candidate"]}
     _finish(run.store, outcome | {"reasons": list(decision.reasons)})
+    metrics.count("quarkline_retrain_decisions_total", decision=outcome["outcome"])
     why = "\n  ".join(decision.reasons)
     return f"run {run.id}: the candidate {outputs['candidate']} is {outcome['outcome']}\n  {why}\n  {run.store.url}/{REPORT}"
 

@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from codec.model import Codec
-from infra import model_store
+from infra import metrics, model_store
 from infra.command_line import EXIT_INTERRUPTED, EXIT_OUTSIDE, EXIT_USAGE
 from infra.config import to_json
 from infra.dataset import Dataset, open_dataset
@@ -102,7 +102,9 @@ def done(run: Run, name: str, make: Step, before: Outputs) -> Outputs:
             said = {"step": name, "seconds": _since(started), "exit_code": exit_code(error), "error": str(error)[:1000]}
             run.store.put(f"failures/{run.lease.token:06d}-{name}.json", encode_json(said))
             raise
-        run.store.create(mark, encode_json({"step": name, "seconds": _since(started), "exit_code": 0, "outputs": outputs}))
+        seconds = _since(started)
+        metrics.observe("quarkline_retrain_step_seconds", seconds, step=name)
+        run.store.create(mark, encode_json({"step": name, "seconds": seconds, "exit_code": 0, "outputs": outputs}))
     return msgspec.json.decode(run.store.get(mark))["outputs"]
 
 
