@@ -27,7 +27,7 @@ from lm.conditions import Encoders
 from lm.config import PRESETS, LMConfig, TokenConfig
 from lm.model import UnifiedLM
 from lm.text_encoder import check_text
-from pipelines.train_run import MODEL, RunFolder, chosen, is_first, num_ranks, pace, split, train_once
+from pipelines.train_run import MODEL, RunFolder, begun_once, check_node, chosen, is_first, num_ranks, pace, split, train_once
 from training.adversarial_config import check_tokens
 from training.budget import LoopConfig, State
 from training.checkpoints import KeepConfig, Origin
@@ -37,12 +37,12 @@ from training.data.token_examples import Cutting, TokenExample
 from training.data.token_held_out import batched, first_examples
 from training.data.token_source import TokenSource, Wanted, open_token_sources
 from training.keys import key
-from training.launch import Resources, Worker
+from training.launch import Resources, Worker, joined, require_absolute
 from training.lm_config import LMTraining
 from training.warm_start import warm_started
 
 ROOT = Path(__file__).resolve().parents[1]
-CODE = ("lm", "training", "pipelines/train_lm.py", "pipelines/lm_validation.py")
+CODE = ("lm", "training", "pipelines/train_lm.py", "pipelines/train_run.py", "pipelines/lm_validation.py")
 HELD_OUT_SPLITS = ("test", "valid")
 DEFAULT_PRESET = "tiny"
 
@@ -150,10 +150,9 @@ def presets() -> dict[str, TrainLM]:
 
 def train_lm(config: TrainLM, preset: str) -> Path:
     """The folder of the run, trained to the end of its budget and judged. ValueError for what a person can mend, OSError."""
-    job = job_of(config, preset)
-    if is_first() and not job.run.is_finished(config.loop):
-        job.run.begin(preset, config)
-    train_once(job.run, functools.partial(train_rank, job), budget=config.loop, resources=config.resources)
+    with joined(config.resources):
+        job = begun_once(lambda: job_of(config, preset), preset)
+        train_once(job.run, functools.partial(train_rank, job), budget=config.loop, resources=config.resources)
     if config.report and is_first() and not job.run.has_report():
         judge(job)
     return Path(job.run.path)
@@ -164,6 +163,7 @@ def job_of(config: TrainLM, preset: str) -> Job:
     if config.recipe.adversarial.is_on and not config.init:
         raise ValueError(f"--adversarial.form {config.recipe.adversarial.form} fine-tunes a trained model: name it with --init")
     ranks = num_ranks(config.resources)
+    require_absolute(config.out, config.resources)
     config.recipe.training.micro_batch(ranks)
     if config.examples.logical_workers % ranks:
         workers = config.examples.logical_workers
@@ -213,6 +213,7 @@ def train_rank(job: Job, worker: Worker) -> State:
     from training.loop import Run, train
 
     config, training = job.config, job.config.recipe.training
+    check_node(job.run, worker, versions.code_hash(ROOT, CODE), training.batch_size)
     progress = Progress(pace(config.loop, training.batch_size, loss="loss"))
     tracker = Tracker(job.run.path if worker.rank == 0 else None, progress)
     try:

@@ -11,13 +11,16 @@
     report.json          held-out clips, judged
 """
 
+import datetime
 import difflib
 import json
+import logging
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from infra.command_line import Choice, parse
 from infra.config import to_json
@@ -27,9 +30,14 @@ from infra.shards import encode_json
 from infra.storage import FolderStore, open_store
 from training.budget import LoopConfig, State
 from training.checkpoints import REMEDY, Checkpoints, KeepConfig, Origin, difference
+from training.guard import on_first_rank
 from training.launch import Resources, Stopped, Worker, is_under_torchrun, launch
 
 RUN, FINISHED, MODEL, REPORT, CHECKPOINTS = "run.json", "finished.json", "model", "report.json", "checkpoints"
+PATIENCE = datetime.timedelta(days=7)  # of the other ranks, while the first builds a corpus and reads tars
+FEW_ITEMS = 8  # of a GPU in a step
+
+logger = logging.getLogger(__name__)
 
 
 class Model(Protocol):
@@ -50,7 +58,7 @@ class RunFolder:
     def begin(self, name: str, config: Any) -> None:
         """Say what is going to be made."""
         FolderStore(self.path).put(RUN, encode_json({"task": name, "config": to_json(config)}))
-        print(f"{self.path}: tensorboard --logdir {self.path}/tensorboard")
+        print(f"{self.path}: tensorboard --logdir {self.path}/tensorboard", flush=True)
 
     def is_finished(self, budget: LoopConfig) -> bool:
         """Whether the budget was used up before, and the model is there. ValueError for a model of another configuration."""
@@ -76,18 +84,66 @@ class RunFolder:
         place.put(FINISHED, encode_json(about))
 
 
+class Job(Protocol):
+    """What every rank of a run needs; `config.loop` is its budget."""
+
+    config: Any
+    run: RunFolder
+
+
+J = TypeVar("J", bound=Job)
+
+
+def begun_once(make: Callable[[], J], name: str) -> J:
+    """The job, told in its folder unless that is finished. Under torchrun one rank makes it: others may see other disks."""
+
+    def begun() -> J:
+        job = make()
+        if not job.run.is_finished(job.config.loop):
+            job.run.begin(name, job.config)
+        return job
+
+    return on_first_rank(begun, PATIENCE)
+
+
 def train_once(run: RunFolder, train: Callable[[Worker], State], *, budget: LoopConfig, resources: Resources) -> None:
-    """Train to the end of the budget, unless that was done before. `train` is pickled for Ray. Stopped after a signal."""
-    if run.is_finished(budget):
-        print(f"{run.path}: trained before; give more --steps or --minutes to go on")
+    """Train to the end of the budget, unless that was done before. `train` is pickled for Ray. Stopped after a signal.
+
+    Under torchrun call it in `joined`: the first rank decides for all.
+    """
+    if on_first_rank(lambda: _is_done(run, budget)):
         return
     state = launch(_on_rank, train, resources)
     if not state.is_finished(budget):
         raise Stopped(f"stopped at step {state.step}, which is saved; the same command goes on")
 
 
+def _is_done(run: RunFolder, budget: LoopConfig) -> bool:
+    done = run.is_finished(budget)
+    if done:
+        print(f"{run.path}: trained before; give more --steps or --minutes to go on", flush=True)
+    return done
+
+
 def _on_rank(train: Callable[[Worker], State], worker: Worker) -> State:
     return train(worker)
+
+
+def check_node(run: RunFolder, worker: Worker, code: str, batch_size: int) -> None:
+    """ValueError where Ray has put this rank on a machine with other code, or the first one where the run's folder is not."""
+    machine = socket.gethostname()
+    if code != run.origin.parents["code"]:
+        raise ValueError(f"{machine} has other code than the machine of the command: bring them to the same commit")
+    if worker.rank:
+        return
+    if not FolderStore(run.path).exists(RUN):
+        raise ValueError(f"{machine} has no {run.path}/{RUN}: --out must be a folder that all nodes share")
+    share = batch_size // worker.world_size
+    if worker.device.type == "cuda" and share < FEW_ITEMS:
+        logger.warning(
+            "%d clips in a step are few for a GPU: --training.batch-size %d is over all %d ranks; %d or more use them better",
+            *(share, batch_size, worker.world_size, FEW_ITEMS * worker.world_size),
+        )
 
 
 def num_ranks(resources: Resources) -> int:
@@ -104,8 +160,10 @@ def split(places: str) -> tuple[str, ...]:
     return tuple(place for place in places.split(",") if place)
 
 
-def pace(budget: LoopConfig, batch_size: int, loss: str) -> Pace:
-    return Pace(budget.steps, None if budget.minutes is None else 60 * budget.minutes, batch_size, loss=loss)
+def pace(budget: LoopConfig, batch_size: int, loss: str, clip_s: float = 0.0) -> Pace:
+    """`clip_s` of audio in each item of a batch, where that has a speed."""
+    limit_s = None if budget.minutes is None else 60 * budget.minutes
+    return Pace(budget.steps, limit_s, batch_size, batch_size * clip_s, loss=loss)
 
 
 def chosen(presets: dict[str, Any], argv: list[str], *, default: str, prog: str) -> tuple[str, Any]:

@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +18,7 @@ from safetensors.numpy import load_file
 from codec.model import Codec
 from infra import corpus_manifest, tracking
 from pipelines import train_codec
+from pipelines.train_run import chosen
 from tests.pipelines.conftest import RATE_HZ, command, finished, voice
 from tests.training.ranks import run_ranks
 from training.budget import State
@@ -53,8 +53,7 @@ def trained(*arguments, code=0):
 
 def parsed(*arguments):
     """The configuration of the preset tiny with these options."""
-    choices = {"tiny": train_codec.Choice("tiny", train_codec.TrainCodec, train_codec.presets()["tiny"])}
-    return train_codec.parse(choices, ["tiny", *map(str, arguments)], "test")[1]
+    return chosen(train_codec.presets(), ["tiny", *map(str, arguments)], default="tiny", prog="test")[1]
 
 
 def curve(out):
@@ -234,7 +233,7 @@ def test_the_folder_is_named_after_all_that_decides_the_codec(voices, monkeypatc
     monkeypatch.chdir(tmp_path)
 
     def folder(*arguments):
-        return train_codec.job_of(parsed("--corpus", str(voices), *arguments), "tiny").folder
+        return train_codec.job_of(parsed("--corpus", str(voices), *arguments), "tiny").run.path
 
     assert folder().startswith("data/codec-tiny-") and len(folder()) == len("data/codec-tiny-") + 12
     assert folder() == folder("--steps", "7", "--checkpoint-steps", "3", "--workers", "2", "--no-report")
@@ -257,34 +256,6 @@ def test_on_a_cluster_a_relative_folder_is_refused_before_ray_is_asked(voices, m
         train_codec.main(["tiny", "--corpus", str(voices), "--out", "runs/a", "--workers", "2"])
 
 
-def rank_of(number, world_size=2, device="cpu"):
-    return SimpleNamespace(rank=number, world_size=world_size, device=torch.device(device))
-
-
-def test_a_node_without_the_folder_of_the_run_or_with_other_code_is_refused(voices, tmp_path):
-    job = train_codec.job_of(parsed("--corpus", voices, "--out", tmp_path / "run"), "tiny")
-    with pytest.raises(ValueError, match=r"run/run\.json: --out must be a folder that all nodes share"):
-        train_codec.check_node(job, rank_of(0))
-    train_codec.check_node(job, rank_of(1))
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run/run.json").write_text("{}")
-    train_codec.check_node(job, rank_of(0))
-    origin = dataclasses.replace(job.origin, parents=job.origin.parents | {"code": "000000000000"})
-    with pytest.raises(ValueError, match=r"has other code in .* than the machine of the command"):
-        train_codec.check_node(dataclasses.replace(job, origin=origin), rank_of(1))
-
-
-def test_few_clips_a_gpu_are_told_once_and_only_on_gpus(voices, tmp_path, caplog):
-    job, done = train_codec._begun(parsed("--corpus", voices, "--out", tmp_path / "run"), "tiny")
-    assert not done
-    for rank in (rank_of(0, 1, "cuda"), rank_of(0, 2), rank_of(1, 2, "cuda")):
-        train_codec.check_node(job, rank)
-    assert not caplog.messages
-    train_codec.check_node(job, rank_of(0, 2, "cuda"))
-    (said,) = caplog.messages
-    assert said.startswith("4 clips in a step are few for a GPU: --training.batch-size 8 is over all 2 ranks; 16 or more")
-
-
 def begun_by(voices, place):
     """How often this rank of torchrun makes the job, where only the first one sees a finished run on its own disk."""
     rank = torch.distributed.get_rank()
@@ -293,7 +264,7 @@ def begun_by(voices, place):
     os.chdir(place / str(rank))
     config = parsed("--corpus", voices, "--out", "run", "--steps", "5", "--no-report")
     if rank == 0:
-        train_codec._publish(Codec(config.model), train_codec.job_of(config, "tiny"), State(step=5))
+        train_codec.job_of(config, "tiny").run.publish(Codec(config.model), State(step=5))
     calls, job_of = [], train_codec.job_of
     train_codec.job_of = lambda *arguments: calls.append(arguments) or job_of(*arguments)
     train_codec.train_codec(config, "tiny")

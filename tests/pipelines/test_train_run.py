@@ -3,11 +3,24 @@ import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from infra.config import to_json
-from pipelines.train_run import REPORT, RunFolder, chosen, is_first, num_ranks, pace, split, train_once
+from pipelines.train_run import (
+    REPORT,
+    RunFolder,
+    begun_once,
+    check_node,
+    chosen,
+    is_first,
+    num_ranks,
+    pace,
+    split,
+    train_once,
+)
 from training.budget import LoopConfig, State
 from training.checkpoints import KeepConfig, Origin
 from training.config import TrainingConfig
@@ -85,6 +98,38 @@ def test_training_happens_once_and_a_stopped_run_says_that_it_can_go_on(run, cap
     assert not (Path(run.path) / "trained").exists()
 
 
+def test_a_job_is_told_in_its_folder_unless_it_is_finished(run):
+    job = SimpleNamespace(run=run, config=SimpleNamespace(loop=LoopConfig(steps=5)))
+    run.publish(Weights(), State(step=5))
+    assert begun_once(lambda: job, "tiny") is job and not (Path(run.path) / "run.json").exists()
+
+
+def rank_of(number, world_size=2, device="cpu"):
+    return SimpleNamespace(rank=number, world_size=world_size, device=torch.device(device))
+
+
+def test_a_node_without_the_folder_of_the_run_or_with_other_code_is_refused(tmp_path):
+    run = RunFolder(str(tmp_path / "run"), Origin({}, {"code": "ours"}))
+    with pytest.raises(ValueError, match=r"run/run\.json: --out must be a folder that all nodes share"):
+        check_node(run, rank_of(0), "ours", 8)
+    check_node(run, rank_of(1), "ours", 8)
+    run.begin("tiny", Config())
+    check_node(run, rank_of(0), "ours", 8)
+    with pytest.raises(ValueError, match="has other code than the machine of the command"):
+        check_node(run, rank_of(1), "theirs", 8)
+
+
+def test_few_clips_a_gpu_are_told_once_and_only_on_gpus(tmp_path, caplog):
+    run = RunFolder(str(tmp_path / "run"), Origin({}, {"code": "ours"}))
+    run.begin("tiny", Config())
+    for rank in (rank_of(0, 1, "cuda"), rank_of(0, 2), rank_of(1, 2, "cuda")):
+        check_node(run, rank, "ours", 8)
+    assert not caplog.messages
+    check_node(run, rank_of(0, 2, "cuda"), "ours", 8)
+    (said,) = caplog.messages
+    assert said.startswith("4 clips in a step are few for a GPU: --training.batch-size 8 is over all 2 ranks; 16 or more")
+
+
 def test_the_ranks_are_those_of_ray_or_torchrun(monkeypatch):
     assert (num_ranks(Resources()), num_ranks(Resources(workers=4)), is_first()) == (1, 4, True)
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -112,3 +157,4 @@ def test_places_and_pace():
     assert split("a,s3://b/c,") == ("a", "s3://b/c") and split("") == ()
     found = pace(LoopConfig(steps=7, minutes=2.0), 16, "loss")
     assert (found.steps, found.limit_s, found.clips_per_step, found.loss) == (7, 120.0, 16, "loss")
+    assert (found.audio_s_per_step, pace(LoopConfig(), 16, "loss", 2.0).audio_s_per_step) == (0.0, 32.0)

@@ -57,7 +57,7 @@ def batches(step: int, rank: int = 0, world_size: int = 1, config: CodecConfig =
 def training(stage: int = 0, precision: str = "fp32", learning_rate: float = 1e-3) -> CodecTraining:
     # Adam divides a gradient by its size: with the usual epsilon it makes as much of one that is nothing but rounding (of a
     # bias in front of a softmax) as of any other, and no two orders of summation would agree.
-    engine = EngineConfig(learning_rate=learning_rate, epsilon=1e-4, zero_stage=stage, persistence_threshold=50)
+    engine = EngineConfig(learning_rate=learning_rate, epsilon=1e-2, zero_stage=stage, persistence_threshold=50)
     schedule = ScheduleConfig(warmup_steps=2, decay=0.9)
     general = TrainingConfig(
         batch_size=BATCH, micro_batch_size=MICRO_BATCH, precision=precision, ema_decay=0.5, schedule=schedule

@@ -15,6 +15,7 @@ from training.data.sources import Source
 from training.data.windows import Order
 
 WINDOWS_FETCHED = 4  # at a time, of a rank
+READ_AHEAD_FROM = 0.25  # of a window, the next one is fetched: not at its start, or the first step would wait for two windows
 
 T = TypeVar("T")  # what a clip is decoded to
 Window = dict[int, Any]  # clip number -> what the source fetched, or Rejected
@@ -66,24 +67,23 @@ class Cursor(Generic[T]):
         self.source, self.mark = source, Mark(order.epoch, position)
         self._readers, self._position = readers, position
         self._ahead: deque[tuple[Mark, int, Future[T]]] = deque()
-        self._open(order)
+        self._epoch = _Epoch(source, order, readers)
+        self._following: _Epoch | None = None
 
     def schedule(self) -> None:
         """Have one more clip decoded."""
-        while self._position >= self._ends[-1]:  # more than once where a source has fewer clips than there are workers
-            self._open(replace(self._order, epoch=self._order.epoch + 1))
-            self._position = 0
-        number = bisect.bisect_right(self._ends, self._position)
-        offset = self._position - self._ends[number] + len(self._windows[number])
-        clip = int(self._windows[number][offset])
-        window = self._fetched(number)
-        if offset >= len(self._windows[number]) // 2 and number + 1 < len(self._windows):
-            self._fetched(number + 1)
+        while self._position >= self._epoch.num_clips:  # more than once where a source has fewer clips than there are workers
+            self._epoch, self._following, self._position = self._next_epoch(), None, 0
+        epoch = self._epoch
+        number, offset = epoch.find(self._position)
+        window, clip = epoch.fetched(number), int(epoch.windows[number][offset])
+        if offset >= READ_AHEAD_FROM * (len(epoch.windows[number]) - 1):
+            self._fetch_after(number)
         self._position += 1
-        if self._position == self._ends[number]:
-            del self._fetching[number]  # what decodes its clips still holds it
-        decoded = self._readers.decode(window, clip, self._order)
-        self._ahead.append((Mark(self._order.epoch, self._position), clip, decoded))
+        if offset == len(epoch.windows[number]) - 1:
+            epoch.drop(number)
+        decoded = self._readers.decode(window, clip, epoch.order)
+        self._ahead.append((Mark(epoch.order.epoch, self._position), clip, decoded))
 
     def take(self, quarantine: Quarantine) -> T:
         """The next crop in order; clips that cannot serve are skipped, a row each. TooManyRejects, StorageError."""
@@ -100,13 +100,44 @@ class Cursor(Generic[T]):
             f"{self.source.where}: none of its {self.source.num_clips} clips of {self.source.domain} can serve"
         )
 
-    def _open(self, order: Order) -> None:
-        self._order = order
-        self._windows = self.source.windows(order)
-        self._ends = np.cumsum([len(window) for window in self._windows]).tolist() or [0]
+    def _fetch_after(self, number: int) -> None:
+        """Have the window behind this one read, be it the first of the next epoch: or all would wait there for the store."""
+        epoch, following = self._epoch, number + 1
+        if following == len(epoch.windows):
+            epoch, following = self._next_epoch(), 0
+        if following < len(epoch.windows):
+            epoch.fetched(following)
+
+    def _next_epoch(self) -> "_Epoch":
+        if self._following is None:
+            order = replace(self._epoch.order, epoch=self._epoch.order.epoch + 1)
+            self._following = _Epoch(self.source, order, self._readers)
+        return self._following
+
+
+class _Epoch:
+    """A logical worker's windows of one epoch, those in use with what is fetched of them."""
+
+    def __init__(self, source: Source, order: Order, readers: Readers[Any]):
+        self.order, self.windows = order, source.windows(order)
+        self._source, self._readers = source, readers
+        self._ends = np.cumsum([len(window) for window in self.windows]).tolist()
         self._fetching: dict[int, Future[Window]] = {}
 
-    def _fetched(self, number: int) -> Future[Window]:
+    @property
+    def num_clips(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def find(self, position: int) -> tuple[int, int]:
+        """The window of a position, and the place in it."""
+        number = bisect.bisect_right(self._ends, position)
+        return number, position - self._ends[number] + len(self.windows[number])
+
+    def fetched(self, number: int) -> Future[Window]:
         if number not in self._fetching:
-            self._fetching[number] = self._readers.fetch(self.source, self._windows[number])
+            self._fetching[number] = self._readers.fetch(self._source, self.windows[number])
         return self._fetching[number]
+
+    def drop(self, number: int) -> None:
+        """Give up a window whose clips are all scheduled: what decodes them still holds it."""
+        del self._fetching[number]

@@ -21,7 +21,7 @@ evaluation.json:
     systems           {name: {kind: "model" | "baseline" | "oracle", about}}
     metrics           {name: {title, unit, better: "higher" | "lower", about, versions, why_not}}
     aggregates        [{system, task, slice, value, metric, mean, low, high, num_clips, num_clusters, reasons}]; slice "": all
-    differences       [{a, b, task, metric, mean, low, high, num_clips, num_clusters}]: of a over b, paired; above 0: a is better
+    differences       [{a, b, task, metric, mean, low, high, num_clips, num_clusters}]: of a over b, paired; above 0: a better
     codebooks         {system: [{stream, layer, share, perplexity, num_codes}]}
     real_time_factor  {system: seconds of work for a second of audio}
     seconds           {total, systems: {name: s}, metrics: {name: s}}

@@ -76,3 +76,38 @@ def test_encoded_bytes_are_given_up_with_the_clip(source, readers):
     crops = [readers.decode(window, clip, order_of(source)) for clip in range(32)]
     assert len({crop.result().key for crop in crops}) == 32
     assert window.result() == {}
+
+
+class Asked:
+    """Readers that note the clips of each window that is asked for."""
+
+    def __init__(self, readers: Readers):
+        self.readers, self.fetched = readers, []
+
+    def fetch(self, source, clips):
+        self.fetched.append(tuple(clips.tolist()))
+        return self.readers.fetch(source, clips)
+
+    def __getattr__(self, name):
+        return getattr(self.readers, name)
+
+
+def test_the_next_window_is_fetched_before_this_one_ends_also_where_an_epoch_does(source, readers):
+    asked = Asked(readers)
+    cursor = Cursor(source, order_of(source), 0, asked)
+    windows = [tuple(window.tolist()) for epoch in range(3) for window in source.windows(order_of(source, epoch))]
+    ends = np.cumsum([len(window) for window in windows])
+    for scheduled in range(1, 20):
+        cursor.schedule()
+        here = int(np.searchsorted(ends, scheduled, "left"))
+        past = scheduled - (ends[here] - len(windows[here]))
+        assert asked.fetched[: here + 1] == windows[: here + 1]
+        if past >= len(windows[here]) // 2 + 1:
+            assert asked.fetched == windows[: here + 2], "read ahead, once, and no further"
+        assert len(asked.fetched) <= here + 2
+
+
+def test_nothing_is_read_ahead_for_the_first_clip_of_a_window(source, readers):
+    asked = Asked(readers)
+    Cursor(source, order_of(source), 0, asked).schedule()
+    assert len(asked.fetched) == 1
