@@ -9,15 +9,27 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import torch
 from ray.cluster_utils import Cluster
 
+from codec.model import Codec
 from infra import s3_server
-from infra.dataset import find_datasets, open_dataset, read_shard
-from infra.storage import open_store
+from infra.config import fingerprint
+from infra.dataset import DESCRIPTION, RUN, commit_shard, find_datasets, open_dataset, read_shard, shard_name
+from infra.model_folder import model_id
+from infra.shards import encode_json
+from infra.storage import Store, open_store
+from pipelines import corpus as corpora
+from pipelines import encode, simulate
+from pipelines.encoding import Recipe, encode_shard
+from pipelines.rendering import loader, make_shard, render
+from pipelines.simulate import Simulate
+from simulation.registry import task
 from tests.codec.samples import FIXED, make
-from tests.pipelines.conftest import command, contents, finished, write_corpus
+from tests.pipelines.conftest import command, write_corpus
 
 AUTHENTICATION = {"RAY_AUTH_MODE": "disabled"}  # a cluster of this machine, on loopback
 NUM_NODES = 2
@@ -110,19 +122,45 @@ class Arena:
         return command("pipelines.encode", *words, environment=environment)
 
     def undisturbed_simulation(self) -> Path:
-        return self.once("simulation", lambda: self._undisturbed("simulation", self.simulate))
+        return self.once("simulation", lambda: simulated_alone(self))
 
     def undisturbed_tokens(self) -> Path:
-        return self.once("tokens", lambda: self._undisturbed("tokens", self.encode))
-
-    def _undisturbed(self, name: str, run: Callable[..., subprocess.Popen]) -> Path:
-        well(run(self.folder / name, "--workers", 2))
-        return only(self.folder / name)
+        return self.once("tokens", lambda: encoded_alone(self))
 
 
-def only(folder: Path) -> Path:
-    (found,) = [path for path in folder.iterdir() if path.is_dir()]
-    return found
+def simulated_alone(arena: Arena) -> Path:
+    """What `arena.simulate` is to make, made in this process without Ray."""
+    config = Simulate(
+        task("sr").Config(duration_s=1.0),
+        corpus=str(arena.corpus()),
+        count=arena.count,
+        examples_per_shard=arena.examples_per_shard,
+    )
+    recipe, corpus = config.recipe("sr"), corpora.resolve(config.corpus)
+    bank, load = simulate.bank_of(corpus, recipe), loader(corpus.root, recipe.sample_rate_hz)
+    described = simulate.described_by(recipe, corpus)
+    folder = arena.folder / f"sr-{fingerprint(described)}"
+    for shard in range(recipe.num_shards()):
+        data, rows = make_shard(recipe, shard, partial(render, recipe, bank, load))
+        commit_shard(open_store(str(folder)), rows.shard, data, rows)
+    shards = [shard_name(shard) for shard in range(recipe.num_shards())]
+    simulate.conclude(open_store(str(folder)), described, shards, recipe.count)
+    return folder
+
+
+def encoded_alone(arena: Arena) -> Path:
+    """What `arena.encode` is to make, likewise."""
+    torch.set_num_threads(1)  # as an actor has
+    source = open_dataset(open_store(str(arena.undisturbed_simulation())))
+    codec, codec_id, recipe = Codec.from_pretrained(arena.codec()).eval(), model_id(arena.codec()), Recipe(None, 60.0)
+    described = encode.describe(recipe, source, codec, codec_id)
+    folder, where = arena.folder / f"sr-tokens-{fingerprint(described)}", encode.places(source)
+    for shard, (start, length) in where.items():
+        rows = source.manifest.slice(start, length).to_pylist()
+        data, done = encode_shard(codec, recipe, codec_id, source.store.get(shard), rows)
+        commit_shard(open_store(str(folder)), shard, data, done)
+    encode.conclude(open_store(str(folder)), described, list(where))
+    return folder
 
 
 def well(process: subprocess.Popen, code: int = 0) -> str:
@@ -149,7 +187,7 @@ def num_rows(url: object) -> int:
 def disturbed(process: subprocess.Popen, progress: Callable[[], int], fault: Callable[[], None], after: int = 1) -> float:
     """Make the fault when so much is done; seconds until more is done than before it."""
     wait_until(lambda: progress() >= after, process)
-    assert process.poll() is None, f"it ended before the fault:\n{finished(process)[1][-2000:]}"
+    assert process.poll() is None, f"it ended before the fault: {process.communicate()}"
     before = progress()
     fault()
     return wait_until(lambda: progress() > before, process)
@@ -166,9 +204,15 @@ def judged(what: str, fault: str, url: object, undisturbed: Path, recover_s: flo
         stored.update(sample.key for sample in read_shard(store, row.shard, row.shard_sha256, row.num_examples))
     present = sum(1 for key in expected if listed[key] and stored[key])
     duplicated = sum(max(listed[key], stored[key]) - 1 for key in listed | stored)
-    names = [name for name in store.list() if name != "run.json"]
-    found = {name: hashlib.sha256(store.get(name)).hexdigest() for name in names}
-    return Outcome(what, fault, len(expected), present, duplicated, found == contents(undisturbed), recover_s, faults)
+    equal = hashes(store) == hashes(open_store(str(undisturbed)))
+    return Outcome(what, fault, len(expected), present, duplicated, equal, recover_s, faults)
+
+
+def hashes(store: Store) -> dict[str, str]:
+    """sha256 of all that is listed, but for where and at which commit of the code it was made."""
+    found = {name: store.get(name) for name in store.list() if name != RUN}
+    found[DESCRIPTION] = encode_json({**json.loads(found[DESCRIPTION]), "commit": ""})
+    return {name: hashlib.sha256(data).hexdigest() for name, data in found.items()}
 
 
 @contextlib.contextmanager
@@ -181,7 +225,3 @@ def small_disk(place: Path, num_bytes: int) -> Iterator[Callable[[int], None]]:
         yield lambda size: subprocess.run(["mount", "-o", f"remount,size={size}", place], check=True, capture_output=True)
     finally:
         subprocess.run(["umount", "-l", place], check=True)
-
-
-def lines(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
