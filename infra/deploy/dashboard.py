@@ -70,6 +70,34 @@ SECTIONS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         ),
     ),
     (
+        "Evaluation and retraining",
+        (
+            (
+                *("Clips judged", "cps"),
+                ((f"sum by (task, state) (rate(ray_quarkline_evaluated_clips_total{{{WHERE}}}[5m]))", "{{task}} {{state}}"),),
+            ),
+            (
+                *("Steps of retraining, mean of a day", "s"),
+                (
+                    (
+                        f"sum by (step) (increase(ray_quarkline_retrain_step_seconds_sum{{{WHERE}}}[1d]))"
+                        f" / sum by (step) (increase(ray_quarkline_retrain_step_seconds_count{{{WHERE}}}[1d]))",
+                        "{{step}}",
+                    ),
+                ),
+            ),
+            (
+                *("Decisions in a week", "none"),
+                (
+                    (
+                        f"sum by (decision) (increase(ray_quarkline_retrain_decisions_total{{{WHERE}}}[7d]))",
+                        "{{decision}}",
+                    ),
+                ),
+            ),
+        ),
+    ),
+    (
         "Nodes",
         (
             ("Nodes", "none", ((f"sum by (ray_io_cluster) (ray_cluster_active_nodes{{{WHERE}}})", "{{ray_io_cluster}}"),)),
