@@ -24,8 +24,9 @@ def table(seeds: Sequence[dict[str, Row]]) -> str:
 
 def _pairs(arm: str, rows: dict[str, Any]) -> list[tuple[str, str]]:
     form = arm.removesuffix(", segments")
-    others = [other for other in rows if other.startswith(f"{form}, whole")]
-    return [(arm, other) for other in [*others, *(other for other in rows if other.startswith("MLE"))]]
+    wholes = [other for other in rows if other.startswith(f"{form}, whole")]
+    alone = [other for other in rows if other.startswith("MLE") and (other == "MLE" or other.endswith((" 0.9", "epochs")))]
+    return [(arm, other) for other in [*wholes, *alone]]
 
 
 def _differences(seeds: Sequence[dict[str, Row]], one: str, other: str) -> list[str]:
