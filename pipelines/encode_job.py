@@ -117,16 +117,16 @@ def make(job: Job, manifest: pa.Table, shards: list[tuple[int, int]], resources:
         raise ShardsFailed(f"{len(failures)} of {len(shards)} shards failed; a rerun tries these again\n  {named}")
 
 
-def in_turn(actors: list, shards: Iterator[list[dict[str, Any]]]) -> Iterator[tuple[list[dict[str, Any]], ray.ObjectRef]]:
-    """Give each shard to the actor that is free next; (its rows, the finished reference)."""
+def in_turn(actors: list, items: Iterator[Any], method: str = "encode") -> Iterator[tuple[Any, ray.ObjectRef]]:
+    """Give each item to the actor that is free next; (the item, the finished reference)."""
     free, of = list(actors), {}
 
-    def submit(rows: list[dict[str, Any]]) -> ray.ObjectRef:
+    def submit(item: Any) -> ray.ObjectRef:
         actor = free.pop()
-        reference = actor.encode.remote(rows)
+        reference = getattr(actor, method).remote(item)
         of[reference] = actor
         return reference
 
-    for rows, reference in cluster.bounded(submit, shards, len(actors)):
+    for item, reference in cluster.bounded(submit, items, len(actors)):
         free.append(of.pop(reference))
-        yield rows, reference
+        yield item, reference

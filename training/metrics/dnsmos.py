@@ -72,11 +72,13 @@ def _opinion(samples: bytes) -> Opinion:
 
 @lru_cache(1)
 def _network():
+    return session(Path(importlib.util.find_spec("speechmos").origin).parent / "dnsmos_models" / "sig_bak_ovr.onnx")
+
+
+def session(path: str | Path):
+    """An ONNX network on one thread: processes are what runs at once, see scoring.py, and sums keep their order."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1  # processes are what runs at once, see scoring.py
-    package = Path(importlib.util.find_spec("speechmos").origin).parent
-    return onnxruntime.InferenceSession(
-        package / "dnsmos_models" / "sig_bak_ovr.onnx", options, providers=["CPUExecutionProvider"]
-    )
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
