@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -98,6 +99,20 @@ class CodeCounts:
         self._positions += num_positions
         self._seconds += int(codes.num_samples_B[0]) / sample_rate_hz
         self._frame_rate_hz = codes.frame_rate_hz
+
+    def state(self) -> dict[str, Any]:
+        """All that was counted, as JSON."""
+        counts = {name: counts_KC.tolist() for name, counts_KC in self._counts.items()}
+        return {"counts": counts, "sums": [self._bits, self._positions, self._seconds], "frame_rate_hz": self._frame_rate_hz}
+
+    def join(self, state: dict[str, Any]) -> None:
+        """Add what another has counted, from its `state`."""
+        for name, counts in state["counts"].items():
+            self._counts[name] = self._counts.get(name, 0) + torch.tensor(counts, dtype=torch.int64)
+        self._bits, self._positions, self._seconds = (
+            mine + theirs for mine, theirs in zip((self._bits, self._positions, self._seconds), state["sums"])
+        )
+        self._frame_rate_hz = state["frame_rate_hz"] or self._frame_rate_hz
 
     def rate(self) -> Rate:
         num_layers = sum(len(counts_KC) for counts_KC in self._counts.values())

@@ -160,8 +160,8 @@ def text(report: Report) -> str:
         body = [
             [system, *(_worded(report.cell(domain, system, name)) for name in names)] for system in report.shown_systems(domain)
         ]
-        lines += _columns([["", *head], *body])
-    lines += ["", *_columns([["codebooks", "used", "perplexity", "codes seen"], *(_usage(line) for line in report.usage)])]
+        lines += columns([["", *head], *body])
+    lines += ["", *columns([["codebooks", "used", "perplexity", "codes seen"], *(_usage(line) for line in report.usage)])]
     absent = [f"{about['title']}: {about['why_not']}" for about in report.metrics.values() if about["why_not"]]
     return "\n".join([*lines, *([""] if absent else []), *absent])
 
@@ -178,7 +178,7 @@ def _usage(line: LayerUsage) -> list[str]:
     return [f"{line.stream} {line.layer}", f"{100 * line.share:.1f} %", f"{line.perplexity:.1f}", f"{line.num_codes:,}"]
 
 
-def _columns(rows: Iterable[Sequence[str]]) -> list[str]:
+def columns(rows: Iterable[Sequence[str]]) -> list[str]:
     rows = [list(row) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]

@@ -129,16 +129,16 @@ def _export(done: dict[str, float], task: str) -> None:
     metrics.count("quarkline_audio_seconds_total", done["seconds"], verb="encode", task=task)
 
 
-def in_turn(actors: list, shards: Iterator[list[dict[str, Any]]]) -> Iterator[tuple[list[dict[str, Any]], ray.ObjectRef]]:
-    """Give each shard to the actor that is free next; (its rows, the finished reference)."""
+def in_turn(actors: list, items: Iterator[Any], method: str = "encode") -> Iterator[tuple[Any, ray.ObjectRef]]:
+    """Give each item to the actor that is free next; (the item, the finished reference)."""
     free, of = list(actors), {}
 
-    def submit(rows: list[dict[str, Any]]) -> ray.ObjectRef:
+    def submit(item: Any) -> ray.ObjectRef:
         actor = free.pop()
-        reference = actor.encode.remote(rows)
+        reference = getattr(actor, method).remote(item)
         of[reference] = actor
         return reference
 
-    for rows, reference in cluster.bounded(submit, shards, len(actors)):
+    for item, reference in cluster.bounded(submit, items, len(actors)):
         free.append(of.pop(reference))
-        yield rows, reference
+        yield item, reference

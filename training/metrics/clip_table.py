@@ -17,11 +17,11 @@ clips.parquet, wide:
 evaluation.json:
     id                sha256 of clips.parquet and the parents: the same evaluation has the same id wherever it is made
     clips_sha256      of clips.parquet
-    parents           {models: {system: {id, codec, lm, place}}, datasets: [{id, name, task, manifest_sha256, examples}], code}
-    systems           {name: {kind: "model" | "baseline" | "oracle", about}}
+    parents           {models: {system: {id, codec, lm}}, datasets: [{id, task, manifest_sha256, examples}], settings, code}
+    systems           {name: {kind: "model" | "baseline" | "oracle", about, place}}; place: where a model was, "" for others
     metrics           {name: {title, unit, better: "higher" | "lower", about, versions, why_not}}
     aggregates        [{system, task, slice, value, metric, mean, low, high, num_clips, num_clusters, reasons}]; slice "": all
-    differences       [{a, b, task, metric, mean, low, high, num_clips, num_clusters}]: of a over b, paired; above 0: a better
+    differences       [{a, b, task, metric, mean, low, high, num_clips, num_clusters}]: paired, a over b; above 0: a is better
     codebooks         {system: [{stream, layer, share, perplexity, num_codes}]}
     real_time_factor  {system: seconds of work for a second of audio}
     seconds           {total, systems: {name: s}, metrics: {name: s}}

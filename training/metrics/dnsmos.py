@@ -63,20 +63,27 @@ def _opinion(samples: bytes) -> Opinion:
         signal = np.concatenate([signal, signal])
     num_windows = int(math.floor(len(signal) / RATE_HZ) - WINDOW_SAMPLES / RATE_HZ) + 1
     starts = (n * RATE_HZ for n in range(num_windows))
-    rows = [_network().run(None, {"input_1": signal[None, start : start + WINDOW_SAMPLES]})[0][0] for start in starts]
-    outputs = np.asarray(rows, np.float64).T
+    windows = [signal[start : start + WINDOW_SAMPLES].tobytes() for start in starts]
+    rated = {window: _rate(window) for window in dict.fromkeys(windows)}  # those of a repeated clip come again
+    outputs = np.asarray([rated[window] for window in windows], np.float64).T
     return Opinion(
         *(float(np.polyval(fit, column).mean()) for fit, column in zip((TO_SIGNAL, TO_BACKGROUND, TO_OVERALL), outputs))
     )
 
 
+def _rate(window: bytes) -> np.ndarray:
+    return _network().run(None, {"input_1": np.frombuffer(window, np.float32)[None]})[0][0]
+
+
 @lru_cache(1)
 def _network():
+    return session(Path(importlib.util.find_spec("speechmos").origin).parent / "dnsmos_models" / "sig_bak_ovr.onnx")
+
+
+def session(path: str | Path):
+    """An ONNX network on one thread: processes are what runs at once, see scoring.py, and sums keep their order."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1  # processes are what runs at once, see scoring.py
-    package = Path(importlib.util.find_spec("speechmos").origin).parent
-    return onnxruntime.InferenceSession(
-        package / "dnsmos_models" / "sig_bak_ovr.onnx", options, providers=["CPUExecutionProvider"]
-    )
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

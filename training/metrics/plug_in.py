@@ -32,7 +32,11 @@ class PlugIn:
 
     def __call__(self, reference: np.ndarray, estimate: np.ndarray, sample_rate_hz: int) -> float:
         """The score; the file is opened at the first call in each process."""
-        return _open(self)(reference, estimate, sample_rate_hz)
+        return self.opened()(reference, estimate, sample_rate_hz)
+
+    def opened(self) -> Callable:
+        """What `open` gives, opened once in each process."""
+        return _open(self)
 
     def open(self) -> Score:
         """Load it. ValueError, naming the remedy, where file, hash, module or function are not what was said."""
