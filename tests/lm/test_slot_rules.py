@@ -1,16 +1,17 @@
+import pytest
 import torch
 
 from lm import layout
 from lm.config import TokenConfig
 from lm.sampling import NEVER
-from lm.slot_rules import SlotRules
+from lm.slot_rules import ConstantRules, SlotRules, slot_rules
 
 TOKENS = TokenConfig(2, 2, codebook_size=3)
 DYNAMIC = TokenConfig(2, 2, codebook_size=3, max_duration_frames=3)
 
 
 def rules_of(tokens: TokenConfig, limit: int, free: bool = False) -> SlotRules:
-    return SlotRules(tokens, torch.tensor([limit]), torch.tensor([free]))
+    return slot_rules(tokens, torch.tensor([limit]), torch.tensor([free]))
 
 
 def possible(rules: SlotRules, slot: int) -> list[list[int]]:
@@ -74,3 +75,29 @@ def test_the_clock_is_the_one_of_training():
     acoustic = torch.tensor([[[6, 1, 4], [6, 1, 4]]])
     durations = layout.durations_of(acoustic, torch.tensor([3]), DYNAMIC)
     assert times == layout.target_clock(durations, 9, torch.tensor([100]))[0, 1:].tolist()
+
+
+@pytest.mark.parametrize("tokens", [TOKENS, TokenConfig(3, 1, codebook_size=3), TokenConfig(1, 1, codebook_size=3)])
+def test_those_of_a_constant_rate_are_the_general_ones(tokens):
+    limits, free, period = torch.tensor([4, 2, 5]), torch.tensor([True, False, True]), torch.tensor([100, 1, 3])
+    for seed in range(20):
+        short, general = ConstantRules(tokens, limits, free), SlotRules(tokens, limits, free)
+        generator = torch.Generator().manual_seed(seed)
+        for slot in range(general.num_slots):
+            logits = torch.randn(3, tokens.num_layers, tokens.end + 1, generator=generator)
+            restricted = [rules.restrict(logits, slot).softmax(-1) for rules in (short, general)]
+            width = restricted[0].shape[-1]
+            assert torch.equal(restricted[0], restricted[1][..., :width]) and not restricted[1][..., width:].any()
+            chosen = restricted[0].argmax(-1)
+            assert torch.equal(*(rules.settle(chosen, slot) for rules in (short, general)))
+            if (slot < general.ends_B).all():
+                assert torch.equal(*(rules.clock(slot, period) for rules in (short, general)))
+            else:
+                general.clock(slot, period)
+            assert torch.equal(short.chosen_B, general.chosen_B)
+            assert short.is_done(slot) == general.is_done(slot)
+            if short.is_done(slot):
+                assert torch.equal(short.num_groups_B, general.num_groups_B)
+                break
+        else:
+            raise AssertionError("it never ends")
