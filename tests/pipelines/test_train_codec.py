@@ -259,16 +259,18 @@ def test_on_a_cluster_a_relative_folder_is_refused_before_ray_is_asked(voices, m
 def begun_by(voices, place):
     """How often this rank of torchrun makes the job, where only the first one sees a finished run on its own disk."""
     rank = torch.distributed.get_rank()
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2"}
     (place / str(rank)).mkdir(parents=True)
-    os.chdir(place / str(rank))
-    config = parsed("--corpus", voices, "--out", "run", "--steps", "5", "--no-report")
-    if rank == 0:
-        train_codec.job_of(config, "tiny").run.publish(Codec(config.model), State(step=5))
     calls, job_of = [], train_codec.job_of
-    train_codec.job_of = lambda *arguments: calls.append(arguments) or job_of(*arguments)
-    train_codec.train_codec(config, "tiny")
-    return len(calls), os.listdir(".")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RANK", str(rank))
+        patch.setenv("WORLD_SIZE", "2")
+        patch.chdir(place / str(rank))
+        patch.setattr(train_codec, "job_of", lambda *arguments: calls.append(arguments) or job_of(*arguments))
+        config = parsed("--corpus", voices, "--out", "run", "--steps", "5", "--no-report")
+        if rank == 0:
+            job_of(config, "tiny").run.publish(Codec(config.model), State(step=5))
+        train_codec.train_codec(config, "tiny")
+    return len(calls), os.listdir(place / str(rank))
 
 
 def test_under_torchrun_the_first_rank_alone_looks_at_the_data_and_decides_for_all(voices, tmp_path):

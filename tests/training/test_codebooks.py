@@ -1,14 +1,12 @@
 """Codebooks on two gloo ranks against one rank on the joined batch; the alarms."""
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 from torch import distributed as dist
-from torch import multiprocessing, nn
+from torch import nn
 
 from codec.quantise import ResidualQuantiser, Statistics
+from tests.training.ranks import run_ranks
 from training.codebooks import CollapseAlarm, assert_same_buffers, initialise_codebooks, reduce_statistics
 
 K, C, D, F = 3, 16, 5, 12
@@ -47,27 +45,23 @@ def train(codec: Codec, rank: int, num_ranks: int) -> None:
             quantiser.update(reduce_statistics(one.statistics + two.statistics), key=step)
 
 
-def run_rank(rank: int, folder: str) -> None:
-    """All that two ranks have to show, in one start of processes."""
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    codec = Codec()
+def trained_alike():
+    """The buffers of two ranks, which then see where they differ."""
+    codec, rank = Codec(), dist.get_rank()
     train(codec, rank, num_ranks=2)
     assert_same_buffers(codec)
-    torch.save(codec.state_dict(), f"{folder}/rank-{rank}.pt")
+    trained = {name: buffer.clone() for name, buffer in codec.state_dict().items()}
     codec.semantic_quantiser.counts[1, 2] += rank * 1e-6
     with pytest.raises(AssertionError, match=r"between ranks: semantic_quantiser\.counts$"):
         assert_same_buffers(codec)
-    dist.destroy_process_group()
+    return trained
 
 
 @pytest.mark.slow
-def test_two_ranks_have_bit_equal_codebooks_and_those_of_one_rank_on_the_joined_batch(tmp_path: Path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    multiprocessing.spawn(run_rank, (os.fspath(tmp_path),), nprocs=2)
+def test_two_ranks_have_bit_equal_codebooks_and_those_of_one_rank_on_the_joined_batch(tmp_path):
     alone = Codec()
     train(alone, 0, num_ranks=1)
-    for rank in range(2):
-        state = torch.load(tmp_path / f"rank-{rank}.pt", weights_only=True)
+    for state in run_ranks(trained_alike, 2, tmp_path):
         assert state.keys() == alone.state_dict().keys()
         assert [name for name, buffer in alone.state_dict().items() if not torch.equal(state[name], buffer)] == []
 

@@ -108,5 +108,5 @@ def says_its_device():
 
 
 def test_an_engine_on_a_cpu_makes_deepspeed_use_it_without_a_warning(tmp_path, capfd):
-    assert run_ranks(says_its_device, 1, tmp_path)[0] == ("cpu", "cpu", True)
+    assert run_ranks(says_its_device, 1, tmp_path, fresh=True)[0] == ("cpu", "cpu", True)
     assert "Setting accelerator to CPU" not in "".join(capfd.readouterr())

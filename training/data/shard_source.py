@@ -4,6 +4,7 @@ A window's shards are read whole, held to the sha256 of their manifest, and cut 
 and only the crop that is used.
 """
 
+import functools
 import hashlib
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from training.data import tar_index
 from training.data.config import DataConfig
 from training.data.crops import Clip
 from training.data.quarantine import Rejected
+from training.data.shared_shards import SharedShards
 from training.data.windows import Order, ShardSizes, shard_windows
 
 SPEECH_TASKS = ("sr", "tse", "rtse", "ss", "vc", "speech_edit", "aec")  # of the others, most clips are events
@@ -61,6 +63,11 @@ class ShardSource:
     def num_clips(self) -> int:
         return self.table.num_rows
 
+    @functools.cached_property
+    def shared(self) -> SharedShards:
+        """Shards of which only a part was asked for."""
+        return SharedShards(self.window[1])
+
     def windows(self, order: Order) -> list[np.ndarray]:
         num_clips, num_bytes = self.shards["num_clips"].to_numpy(), self.shards["num_bytes"].to_numpy()
         return shard_windows(ShardSizes(num_clips, num_bytes, *self.window), order)
@@ -78,12 +85,21 @@ class ShardSource:
     def _cut(self, shard: int, rows: list[dict]) -> list[Clip | Rejected]:
         """Clips of one shard; if the shard cannot serve, all are rejected."""
         url, sha256 = self.shards["url"].iat[shard], self.shards["sha256"].iat[shard]
+        num_bytes, num_clips = self.shards["num_bytes"].iat[shard], self.shards["num_clips"].iat[shard]
         try:
-            read = _read_indexed if "offset" in rows[0] else _read_shard
-            contents = read(rows, url, sha256)
+            used = len(rows), num_clips
+            contents = self.shared.get(url, num_bytes, used, lambda: _read_members(self._kept_rows(shard, rows), url, sha256))
         except Rejected as rejected:
             return [rejected] * len(rows)
         return [_clip(row, contents.get(row["member"]), url) for row in rows]
+
+    def _kept_rows(self, shard: int, rows: list[dict]) -> list[dict]:
+        """All rows of a shard that may be kept for others, these alone of one that is too large."""
+        num_bytes, num_clips = self.shards["num_bytes"].iat[shard], self.shards["num_clips"].iat[shard]
+        if len(rows) == num_clips or num_bytes > self.window[1]:
+            return rows
+        first, stop = np.searchsorted(self.table["shard"].to_numpy(), [shard, shard + 1])
+        return self.table.slice(first, stop - first).to_pylist()
 
 
 def _clips_of(dataset: Dataset, shards: pd.Series) -> pa.Table:
@@ -134,6 +150,10 @@ def read_whole(url: str, sha256: str) -> dict[str, dict[str, bytes]]:
         return dict(read_raw(_read(url), url, sha256))
     except ShardError as error:
         raise Rejected("changed", str(error), file=url) from None
+
+
+def _read_members(rows: list[dict], url: str, sha256: str) -> dict[str, bytes]:
+    return _read_indexed(rows, url, sha256) if "offset" in rows[0] else _read_shard(rows, url, sha256)
 
 
 def _read_shard(rows: list[dict], url: str, sha256: str) -> dict[str, bytes]:

@@ -41,8 +41,9 @@ class TokenSource(ShardSource):
 
     def _cut(self, shard: int, rows: list[dict]) -> list[Encoded | Rejected]:
         url, sha256 = self.shards["url"].iat[shard], self.shards["sha256"].iat[shard]
+        num_bytes, num_clips = self.shards["num_bytes"].iat[shard], self.shards["num_clips"].iat[shard]
         try:
-            examples = read_whole(url, sha256)
+            examples = self.shared.get(url, num_bytes, (len(rows), num_clips), lambda: read_whole(url, sha256))
         except Rejected as rejected:
             return [rejected] * len(rows)
         return [_encoded(row | {"task": self.domain, "has_features": self.has_features}, examples, url) for row in rows]

@@ -7,10 +7,12 @@ import pytest
 
 from infra.storage import open_store
 from tests.training.data.conftest import sound, write_dataset
+from training.data import shard_source
 from training.data.config import DataConfig
-from training.data.crops import Cropping, centred
+from training.data.crops import Clip, Cropping, centred
 from training.data.quarantine import Rejected
 from training.data.shard_source import ShardSource
+from training.data.windows import Order
 
 WHOLE = Cropping(8000, 2400)
 
@@ -120,3 +122,21 @@ def test_a_tar_that_is_no_longer_what_was_indexed_is_refused(tars, tmp_path):
     found = plain.fetch(np.array([0, 12]))
     assert not isinstance(found[0], Rejected)
     assert (found[12].reason, found[12].file) == ("changed", str(shard))
+
+
+def test_workers_that_share_a_shard_read_it_once(dataset_at, monkeypatch):
+    source = open_at(dataset_at)
+    read, urls = shard_source._read, []
+    monkeypatch.setattr(shard_source, "_read", lambda url: urls.append(url) or read(url))
+    clips = [np.concatenate(source.windows(Order(0, source.id, 0, worker, 5))) for worker in range(5)]
+    found = [source.fetch(part) for part in clips]
+    assert sorted(urls) == sorted(source.shards["url"])
+    assert sorted(number for part in found for number in part) == list(range(source.num_clips))
+    assert all(isinstance(clip, Clip) for part in found for clip in part.values())
+
+
+def test_of_a_shard_too_large_to_be_kept_only_what_is_used_is_held(dataset_at):
+    source = open_at(dataset_at, window_mb=1e-6)
+    assert len(source.fetch(np.arange(3))) == 3 and len(source.shared) == 0
+    rows = source.table.slice(0, 3).to_pylist()
+    assert source._kept_rows(0, rows) == rows
