@@ -143,11 +143,10 @@ class FolderStore:
         if folder:
             check_name(folder)
         found = {}
-        for path in _files(self.root / folder):
-            name = os.path.relpath(path, self.root)
+        for name, entry in _files(self.root / folder, f"{folder}/" if folder else ""):
             if name.startswith(prefix):
                 with contextlib.suppress(FileNotFoundError):  # removed since it was listed
-                    found[name] = os.stat(path).st_size
+                    found[name] = entry.stat().st_size
         return dict(sorted(found.items()))
 
     def exists(self, name: str) -> bool:
@@ -246,16 +245,21 @@ def _failure(place: Path, error: OSError) -> StorageError:
     return StorageError(error.errno, f"{place}: {error.strerror or error}; {remedy}")
 
 
-def _files(folder: Path) -> Iterator[str]:
-    """Paths of all files below the folder, hidden files and folders apart."""
-
-    def fail(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError | NotADirectoryError):
-            raise _failure(folder, error) from error  # what cannot be listed must not look empty
-
-    for path, folders, files in os.walk(folder, onerror=fail):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (os.path.join(path, name) for name in files if not name.startswith("."))
+def _files(folder: Path | str, below: str) -> Iterator[tuple[str, os.DirEntry]]:
+    """All files below the folder, hidden files and folders apart, and their names, which start with `below`."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if not entry.is_dir():
+                    yield below + entry.name, entry
+                elif not entry.is_symlink():
+                    yield from _files(entry.path, f"{below}{entry.name}/")
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise _failure(Path(folder), error) from error  # what cannot be listed must not look empty
 
 
 def _make_folder(folder: Path) -> None:
