@@ -36,7 +36,7 @@ option = $(if $($(1)),--$(2) '$($(1))')
 # On a cluster whose dashboard RAY_ADDRESS names (http://...), the same command runs as a submitted Ray job.
 job = $(if $(filter http%,$(RAY_ADDRESS)),.venv/bin/ray job submit --address $(RAY_ADDRESS) --working-dir . -- python,$(PY))
 
-.PHONY: help setup simulate verify replay plan listen corpus prepare align starter train-codec codec-report encode train-lm bundle infer doctor \
+.PHONY: help setup simulate verify replay plan listen corpus prepare align starter train-codec codec-report encode train-lm bundle infer import-testset doctor \
   test test-packages lint bench s3-install s3-server s3-stop lock clean
 
 help:  ## List the targets
@@ -92,6 +92,9 @@ bundle: $(READY)  ## Put a codec and a language model into one folder: CODEC=dat
 infer: $(READY)  ## Use a bundle: TASK=sr INPUT=noisy.wav OUT=clean.wav MODEL=data/bundle [REFERENCE=voice.wav] [TEXT="a dog barking"]
 	@$(PY) -m pipelines.infer $(TASK) $(call option,MODEL,model) $(call option,INPUT,input) $(call option,OUT,out) \
 	  $(call option,REFERENCE,reference) $(if $(TEXT),--text "$$TEXT") $(call option,SEED,seed) $(ARGS)
+
+import-testset: $(READY)  ## Make a published test set a dataset to judge on: FORMAT=vbd|dns2020|libri2mix|vctk-vc|... ROOT=folder OUT=data/testsets
+	@$(PY) -m pipelines.import_testset $(call option,FORMAT,format) $(call option,ROOT,root) $(call option,OUT,out) $(ARGS)
 
 doctor: $(READY)  ## Look whether this machine can train: compiler, locks, shared memory, accelerator, S3, Ray
 	@$(PY) -m pipelines.doctor $(ARGS)

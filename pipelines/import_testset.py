@@ -168,9 +168,8 @@ def summary(dataset: Dataset) -> str:
     about, totals = dataset.description["test_set"], dataset.description["totals"]
     published, count = about["published"], totals["examples"]
     said = f"{published} published" if published else "no published count"
-    lines = [
-        f"{dataset.store.url}: {about['name']}: {count} examples ({said}), {totals['hours']:.2f} hours, {about['licence']}"
-    ]
+    what = f"{about['name']}: {count} examples ({said}), {totals['hours']:.2f} hours, {about['licence']}"
+    lines = [f"{dataset.store.url}: {what}"]
     if published and count != published:
         lines.append(f"  warning: {count} of {published}: figures on it are not those of the whole set")
     if totals["given_up"]:

@@ -16,7 +16,7 @@ SOURCES = ("s1", "s2")
 
 
 def libri2mix(tree: Tree, wanted: Wanted) -> list[TestSet]:
-    """ss and, with the list of enrolments, tse, for each kind of mixture that is there; 16 kHz and `min` where there are more."""
+    """ss and, with the list of enrolments, tse, for each kind of mixture; 16 kHz and `min` if there are more."""
     files = tree.match(PLACE)
     for column, best in (("rate", "16k"), ("mode", "min")):
         if (files[column] == best).any():

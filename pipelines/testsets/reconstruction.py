@@ -1,7 +1,5 @@
 """Sets that a codec is judged on: LibriSpeech test-clean, MUSDB18-HQ, AudioSet eval. Found by the formats of `make corpus`."""
 
-import pandas as pd
-
 from pipelines.formats.music_and_rooms import musdb18
 from pipelines.formats.speech import librispeech
 from pipelines.formats.tree import AUDIO, Options, Tree
@@ -23,14 +21,7 @@ def musdb18_test(tree: Tree, wanted: Wanted) -> list[TestSet]:
     """An excerpt from the middle of each mixture of the test part."""
     found = musdb18(tree, Options())
     rows = found.rows[(found.rows["split"] == "test") & (found.rows["label"].isin(["music", ""]))]
-    items = [
-        Item(
-            row.group,
-            {"target": Sound(row.path, -1.0, wanted.excerpt_s)},
-            refused=("format", row.refused) if row.refused else None,
-        )
-        for row in rows.itertuples()
-    ]
+    items = [_track(row, wanted.excerpt_s) for row in rows.itertuples()]
     licence = found.rows["licence"].iloc[0] if len(found.rows) else ""
     notes = [f"{wanted.excerpt_s:g} s from the middle of each track; the published figure's excerpts are not known"]
     return [TestSet("MUSDB18-HQ", f"test, {wanted.excerpt_s:g} s", "codec", licence, 50, items, "sound", notes)]
@@ -46,14 +37,15 @@ def audioset_eval(tree: Tree, wanted: Wanted) -> list[TestSet]:
         listed = {line.split(",")[0].strip() for line in lines}
         files = files[files["video"].isin(listed)]
         notes.append(f"{len(listed - set(files['video']))} of {len(listed)} listed segments are not there")
-    items = [Item(row.name, {"target": Sound(row.path)}, speaker=str(row.video)) for row in _named(files)]
+    items = [Item(row.name, {"target": Sound(row.path)}, speaker=str(row.video)) for row in files.itertuples()]
     licence = "CC BY 4.0 (AudioSet labels); audio of YouTube, no licence stated"
     return [TestSet("AudioSet eval", "eval", "codec", licence, 20371, items, "sound", notes)]
 
 
+def _track(row, excerpt_s: float) -> Item:
+    refused = ("format", row.refused) if row.refused else None
+    return Item(row.group, {"target": Sound(row.path, -1.0, excerpt_s)}, speaker=row.group, refused=refused)
+
+
 def _item(row, sound: Sound, texts: dict[str, str]) -> Item:
     return Item(row.id, {"target": sound}, texts, speaker=row.speaker)
-
-
-def _named(files: pd.DataFrame):
-    return files.itertuples(index=False)
