@@ -41,7 +41,7 @@ option = $(if $($(1)),--$(2) '$($(1))')
 job = $(if $(filter http%,$(RAY_ADDRESS)),.venv/bin/ray job submit --address $(RAY_ADDRESS) --working-dir . -- python,$(PY))
 
 .PHONY: help setup simulate verify replay plan listen corpus prepare align starter train-codec codec-report encode train-lm bundle infer \
-  retrain rollback lineage doctor manifests cluster-local cluster-local-stop \
+  evaluate import-testset smoke retrain rollback lineage doctor manifests cluster-local cluster-local-stop \
   test test-packages lint bench chaos s3-install s3-server s3-stop lock clean
 
 help:  ## List the targets
@@ -111,6 +111,9 @@ rollback: $(READY)  ## Make an earlier champion the champion again: REGISTRY=s3:
 
 lineage: $(READY)  ## What a model was made of, down to clips and licences: MODEL=data/bundle, or MODEL=champion REGISTRY=... [OUT=clips.csv]
 	@$(PY) -m pipelines.lineage $(call option,MODEL,model) $(call option,REGISTRY,registry) $(call option,OUT,out) $(ARGS)
+
+import-testset: $(READY)  ## Make a published test set a dataset to judge on: FORMAT=vbd|dns2020|libri2mix|vctk-vc|... ROOT=folder OUT=data/testsets
+	@$(PY) -m pipelines.import_testset $(call option,FORMAT,format) $(call option,ROOT,root) $(call option,OUT,out) $(ARGS)
 
 doctor: $(READY)  ## Look whether this machine can train: compiler, locks, shared memory, accelerator, S3, Ray
 	@$(PY) -m pipelines.doctor $(ARGS)

@@ -12,6 +12,7 @@ from infra.config import to_json
 from pipelines.codec_measures import CodeCounts
 from pipelines.codec_report import described
 from pipelines.codec_table import columns, number
+from pipelines.published_figures import beside
 from training.metrics.clip_table import (
     INPUT,
     METRIC,
@@ -175,9 +176,16 @@ def text(evaluation: Evaluation) -> str:
         head = [f"{about['metrics'][name]['title']} {'↑' if evaluation.better(name) == 'higher' else '↓'}" for name in names]
         body = [[system, *(cell(whole.get((task, system, name), _NONE)) for name in names)] for system in shown]
         lines += columns([["", *head], *body])
+        lines += _published(about, task, list(about["metrics"]))
     absent = [f"{one['title']}: {one['why_not']}" for one in about["metrics"].values() if one["why_not"]]
     speed = ", ".join(f"{name} {value:.3g}" for name, value in about["real_time_factor"].items())
     return "\n".join([*lines, "", f"seconds of work for a second of audio: {speed}", *absent])
+
+
+def _published(about: Mapping[str, Any], task: str, metrics: Sequence[str]) -> list[str]:
+    """Others' figures on the test sets of this task, a line each."""
+    sets = sorted({one.get("set", "") for one in about.get("parents", {}).get("datasets", ()) if one["task"] == task})
+    return [f"published, {name}: {one}" for name in sets for metric in metrics for one in beside(task, name, metric)]
 
 
 _NONE = {"mean": None, "low": None, "high": None}
