@@ -37,7 +37,7 @@ option = $(if $($(1)),--$(2) '$($(1))')
 job = $(if $(filter http%,$(RAY_ADDRESS)),.venv/bin/ray job submit --address $(RAY_ADDRESS) --working-dir . -- python,$(PY))
 
 .PHONY: help setup simulate verify replay plan listen corpus prepare align starter train-codec codec-report encode train-lm bundle infer doctor \
-  test test-packages lint bench s3-install s3-server s3-stop lock clean
+  evaluate smoke test test-packages lint bench s3-install s3-server s3-stop lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -92,6 +92,13 @@ bundle: $(READY)  ## Put a codec and a language model into one folder: CODEC=dat
 infer: $(READY)  ## Use a bundle: TASK=sr INPUT=noisy.wav OUT=clean.wav MODEL=data/bundle [REFERENCE=voice.wav] [TEXT="a dog barking"]
 	@$(PY) -m pipelines.infer $(TASK) $(call option,MODEL,model) $(call option,INPUT,input) $(call option,OUT,out) \
 	  $(call option,REFERENCE,reference) $(if $(TEXT),--text "$$TEXT") $(call option,SEED,seed) $(ARGS)
+
+evaluate: $(READY)  ## Judge models on held-out datasets: MODEL=data/bundle[,data/other] DATA=data/test OUT=data/evaluations ARGS="--split test"
+	@$(job) -m pipelines.evaluate $(call option,MODEL,model) $(call option,DATA,data) $(call option,OUT,out) $(call option,COUNT,count) \
+	  $(call option,SEED,seed) $(ARGS)
+
+smoke: $(READY)  ## Run the whole chain at debug size, from simulation to evaluation: OUT=data/smoke
+	@$(PY) -m pipelines.smoke $(call option,OUT,out) $(call option,CORPUS,corpus) $(ARGS)
 
 doctor: $(READY)  ## Look whether this machine can train: compiler, locks, shared memory, accelerator, S3, Ray
 	@$(PY) -m pipelines.doctor $(ARGS)

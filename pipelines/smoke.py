@@ -23,7 +23,16 @@ ROOT = Path(__file__).resolve().parents[1]
 CODEC = (
     *("--model.seanet.width", "8"),
     *("--steps", "3", "--checkpoint-steps", "3", "--validation-steps", "0", "--adversarial-start", "2", "--no-report"),
-    *("--clips.logical-workers", "2", "--clips.crop-s", "0.4", "--training.batch-size", "4", "--training.micro-batch-size", "4"),
+    *(
+        "--clips.logical-workers",
+        "2",
+        "--clips.crop-s",
+        "0.4",
+        "--training.batch-size",
+        "4",
+        "--training.micro-batch-size",
+        "4",
+    ),
 )
 LM = (
     *("--model.decoder.width", "32", "--model.decoder.num-layers", "2", "--model.decoder.num-heads", "2"),
@@ -49,7 +58,9 @@ class Smoke:
 
     def __post_init__(self) -> None:
         if "://" in self.out and not self.work:
-            raise ValueError(f"--out {self.out} is a store: give --work, a local folder that all nodes see, for the training runs")
+            raise ValueError(
+                f"--out {self.out} is a store: give --work, a local folder that all nodes see, for the training runs"
+            )
         if "://" in self.work:
             raise ValueError(f"--work {self.work}: give a local folder")
 
