@@ -115,6 +115,13 @@ lineage: $(READY)  ## What a model was made of, down to clips and licences: MODE
 import-testset: $(READY)  ## Make a published test set a dataset to judge on: FORMAT=vbd|dns2020|libri2mix|vctk-vc|... ROOT=folder OUT=data/testsets
 	@$(PY) -m pipelines.import_testset $(call option,FORMAT,format) $(call option,ROOT,root) $(call option,OUT,out) $(ARGS)
 
+evaluate: $(READY)  ## Judge models on held-out datasets: MODEL=data/bundle[,data/other] DATA=data/test OUT=data/evaluations ARGS="--split test"
+	@$(job) -m pipelines.evaluate $(call option,MODEL,model) $(call option,DATA,data) $(call option,OUT,out) $(call option,COUNT,count) \
+	  $(call option,SEED,seed) $(ARGS)
+
+smoke: $(READY)  ## Run the whole chain at debug size, from simulation to evaluation: OUT=data/smoke
+	@$(PY) -m pipelines.smoke $(call option,OUT,out) $(call option,CORPUS,corpus) $(ARGS)
+
 doctor: $(READY)  ## Look whether this machine can train: compiler, locks, shared memory, accelerator, S3, Ray
 	@$(PY) -m pipelines.doctor $(ARGS)
 

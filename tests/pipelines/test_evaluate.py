@@ -1,81 +1,163 @@
-"""make evaluate: the same table from any number of workers, a rerun judges only what is missing, mistakes are told first."""
+"""Models on held-out data: one table, the same bytes again, only what is missing is done, what is wrong is said."""
 
-import hashlib
-import shutil
+import json
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
+from infra.command_line import ShardsFailed
 from infra.storage import open_store
-from pipelines.evaluate import Evaluate, evaluate, named
-from tests.pipelines.conftest import command, finished
+from pipelines.encode_job import Resources
+from pipelines.evaluate import Evaluate, evaluate, main, named
+from pipelines.generation import Options
+from pipelines.long_audio import Windowing
+from tests.pipelines.conftest import command, finished, write_corpus
 from tests.pipelines.model_bundles import make_bundle
-from training.metrics.clip_table import CLIPS, DESCRIPTION, read
+from tests.training.token_datasets import encoded, simulated
+from training.metrics.clip_table import read
 
-SMALL = ("--split", "train", "--metrics", "si_sdr", "mel_distance", "--clips-per-part", "1", "--heard", "0")
+CHEAP = ("si_sdr", "mel_distance", "edit_accuracy")
+OPTIONS = Options(windowing=Windowing(1.0, 0.2, 0.04), max_output_s=1.0)
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("bundle"))
+def places(tmp_path_factory):
+    """A model, another of the same codec, and small datasets of three tasks."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    corpus = write_corpus(folder / "corpus")
+    make_bundle(folder)
+    changes = {"sr": {"duration_s": 1.0}, "ss": {"duration_s": 1.0, "third_voice_probability": 1.0}, "tta": {}}
+    for name, config in changes.items():
+        simulated(name, folder / "data" / name, corpus, count=4, **config)
+    return folder
 
 
-def run(dataset, bundle: Path, out: Path, *options: object):
-    return command("pipelines.evaluate", "--model", bundle, "--data", dataset.url, "--out", out, *SMALL, *options)
+def config(places: Path, **changes) -> Evaluate:
+    defaults = {"model": str(places / "bundle"), "data": str(places / "data"), "split": "train", "metrics": CHEAP}
+    defaults |= {"clips_per_part": 2, "options": OPTIONS, "heard": 0, "resources": Resources(workers=1)}
+    return Evaluate(**defaults | changes)
 
 
-def only(folder: Path) -> Path:
-    (found,) = folder.glob("evaluation-*")
-    return found
-
-
-def clips(folder: Path) -> str:
-    return hashlib.sha256((only(folder) / CLIPS).read_bytes()).hexdigest()
+@pytest.fixture(scope="module")
+def done(places):
+    url = evaluate(config(places, out=str(places / "first")))
+    return url, read(open_store(url))
 
 
 @pytest.mark.cluster
 @pytest.mark.slow
-def test_any_number_of_workers_makes_the_same_table_and_a_rerun_judges_only_what_is_missing(dataset, bundle, tmp_path):
-    code, output = finished(run(dataset, bundle, tmp_path / "whole", "--workers", 1))
-    assert code == 0 and "sr: 8 clips" in output, output
-    shutil.copytree(tmp_path / "whole", tmp_path / "torn")
-    for name in (CLIPS, DESCRIPTION):
-        (only(tmp_path / "torn") / name).unlink()
-    for path in sorted(only(tmp_path / "torn").glob("parts/*/*.json"))[:5]:  # as a kill would leave it
-        path.unlink()
-    code, output = finished(run(dataset, bundle, tmp_path / "torn", "--workers", 2))
-    assert code == 0 and "8 parts to judge, 3 there already" in output, output
-    assert clips(tmp_path / "torn") == clips(tmp_path / "whole")
-    first, second = (read(open_store(str(only(tmp_path / name)))) for name in ("whole", "torn"))
-    assert first.id == second.id and set(first.clips["system"].to_pylist()) == {"model", "input", "oracle", "mask", "target"}
-    assert "it is there already" in finished(run(dataset, bundle, tmp_path / "whole"))[1]
+def test_every_example_has_a_row_for_every_system_of_its_task(done):
+    frame = done[1].clips.to_pandas()
+    assert frame.groupby(["task", "system"]).size().to_dict() == {
+        **{("sr", name): 4 for name in ("input", "mask", "model", "oracle", "target")},
+        **{("ss", name): 4 for name in ("input", "mask", "model", "oracle", "target")},
+        **{("tta", name): 4 for name in ("model", "oracle", "target")},
+    }
+    sr = frame[(frame.task == "sr") & (frame.system != "target")]
+    assert sr["metric.si_sdr"].notna().all() and sr["metric.edit_accuracy"].isna().all()
+    assert frame[(frame.task == "ss") & (frame.system == "model")]["reason.si_sdr"].str.contains("the example has 3").all()
 
 
-def test_mistakes_are_told_before_anything_starts(dataset, bundle, tmp_path):
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_the_description_names_parents_metrics_and_speed(done, places):
+    about = done[1].description
+    bundle = json.loads((places / "bundle" / "bundle.json").read_text())
+    assert about["parents"]["models"]["model"]["lm"] == bundle["lm"]["id"]
+    assert [one["task"] for one in about["parents"]["datasets"]] == ["sr", "ss", "tta"]
+    assert about["real_time_factor"]["model"] > about["real_time_factor"]["input"] >= 0
+    assert {line["stream"] for line in about["codebooks"]["oracle"]} == {"acoustic", "semantic"}
+    assert about["metrics"]["si_sdr"]["better"] == "higher" and about["differences"]
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_elsewhere_with_other_workers_and_parts_the_table_has_the_same_bytes(done, places, tmp_path):
+    again = evaluate(config(places, out=str(tmp_path), clips_per_part=3, resources=Resources(workers=1)))
+    assert (Path(again) / "clips.parquet").read_bytes() == (Path(done[0]) / "clips.parquet").read_bytes()
+    assert read(open_store(again)).id == done[1].id
+    assert Path(again).name == Path(done[0]).name
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_a_killed_run_goes_on_and_judges_only_what_is_missing(done, places, tmp_path):
+    words = [
+        "pipelines.evaluate",
+        "--model",
+        places / "bundle",
+        "--data",
+        places / "data",
+        "--split",
+        "train",
+        "--workers",
+        "1",
+    ]
+    words += ["--out", tmp_path, "--metrics", *CHEAP, "--clips-per-part", "2", "--heard", "0"]
+    words += ["--options.windowing.window-s", "1", "--options.windowing.context-s", "0.2", "--options.max-output-s", "1"]
+    process = command(*words)
+    end = time.monotonic() + 200
+    while not (there := list(tmp_path.glob("*/parts/*/*.json"))) and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert there and not list(tmp_path.glob("*/evaluation.json"))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/parts/*/*.json")}
+    code, output = finished(command(*words))
+    assert code == 0, output
+    assert f"6 parts to judge, {len(before)} there already" in output
+    assert all(path.stat().st_mtime_ns == mtime_ns for path, mtime_ns in before.items())
+    (folder,) = tmp_path.glob("evaluation-*")
+    assert (folder / "clips.parquet").read_bytes() == (Path(done[0]) / "clips.parquet").read_bytes()
+
+
+@pytest.mark.cluster
+def test_a_damaged_shard_is_named_and_the_others_are_judged(places, tmp_path, corpus):
+    for name in ("good", "bad"):
+        simulated("sr", tmp_path / "data" / name, corpus, count=2, seed=5 if name == "bad" else 6, duration_s=1.0)
+    shard = tmp_path / "data" / "bad" / "shard-000000.tar"
+    shard.write_bytes(shard.read_bytes()[:-2048])
+    with pytest.raises(ShardsFailed, match=r"1 of 2 parts failed(.|\n)*bad/shard-000000\.tar.*truncated or changed") as caught:
+        evaluate(config(places, data=str(tmp_path / "data"), out=str(tmp_path / "out")))
+    assert caught.value.exit_code == 4
+    assert len(list((tmp_path / "out").glob("*/parts/*/*.json"))) == 1
+
+
+def test_names_come_from_folders_or_are_given():
+    assert named("data/bundle") == {"model": "data/bundle"}
+    assert named("data/a,s3://b/c/") == {"a": "data/a", "c": "s3://b/c/"}
+    assert named("new=data/x/bundle,old=data/y/bundle") == {"new": "data/x/bundle", "old": "data/y/bundle"}
+    for wrong in ("x/bundle,y/bundle", "input=x,y"):
+        with pytest.raises(ValueError, match="is taken: name each"):
+            named(wrong)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model": ""}, "--model is missing"),
+        ({"clips_per_part": 0}, "--clips-per-part is 0"),
+        ({"metrics": ("si_sd",)}, "did you mean 'si_sdr'"),
+        ({"plug_in": ("utmos=/none.onnx@00",)}, "no such file"),
+        ({"recogniser": "whisper"}, "--recogniser whisper"),
+        ({"split": "test"}, "no finished dataset of the split 'test'(.|\n)*may have learned from"),
+        ({"options": Options(chained=True)}, "chained is for the task ss alone"),
+    ],
+)
+def test_what_is_wrong_with_a_command_is_said(places, changes, said):
+    with pytest.raises(ValueError, match=said):
+        evaluate(config(places, **changes))
+
+
+def test_tokens_and_a_place_without_a_model_are_refused(places, tmp_path, corpus, codec_folder):
+    source = simulated("sr", tmp_path / "audio", corpus, count=2, duration_s=0.6)
+    encoded(source, tmp_path / "tokens", codec_folder)
+    with pytest.raises(ValueError, match="a dataset of tokens: give the audio"):
+        evaluate(config(places, data=str(tmp_path / "tokens")))
+    with pytest.raises(FileNotFoundError, match=r"no bundle\.json here"):
+        evaluate(config(places, model=str(tmp_path)))
     with pytest.raises(ValueError, match="--model is missing"):
-        Evaluate()
-    with pytest.raises(ValueError, match="--count is -1"):
-        Evaluate(model="x", count=-1)
-    place = {"model": str(bundle), "data": dataset.url, "out": str(tmp_path)}
-    with pytest.raises(ValueError, match="of the split 'train', which a model may have learned from"):
-        evaluate(Evaluate(**place))
-    with pytest.raises(ValueError, match="did you mean 'si_sdr'"):
-        evaluate(Evaluate(**place, split="train", metrics=("si_sd",)))
-    with pytest.raises(ValueError, match="no finished dataset of the split 'test'"):
-        evaluate(Evaluate(model=str(bundle), data=str(tmp_path / "none")))
-    broken = tmp_path / "broken"
-    shutil.copytree(bundle, broken)
-    (broken / "lm" / "model.safetensors").write_bytes(b"")
-    with pytest.raises(ValueError, match="or damaged: fetch the bundle anew"):
-        evaluate(Evaluate(**place | {"model": str(broken)}, split="train"))
-    assert not list(tmp_path.glob("evaluation-*"))
-
-
-def test_models_are_named_by_their_folders_or_by_hand():
-    assert named("/a/bundle") == {"model": "/a/bundle"}
-    assert named("/a/one,s3://b/two/") == {"one": "/a/one", "two": "s3://b/two/"}
-    assert named("x=/a/bundle,y=/b/bundle") == {"x": "/a/bundle", "y": "/b/bundle"}
-    with pytest.raises(ValueError, match="'bundle' is taken"):
-        named("/a/bundle,/b/bundle")
-    with pytest.raises(ValueError, match="'input' is taken"):
-        named("/a/input,/b/bundle")
+        main([])
