@@ -30,10 +30,11 @@ class Example:
 
 def example(row: Row, waves: dict[str, np.ndarray], sample_rate_hz: int) -> Example:
     """Players of mono waves `(samples,)` by system, as 16 bit files: clipped at full scale, 0 for what is not finite."""
-    return Example(row, [role(name, _as_file(wave), sample_rate_hz) for name, wave in waves.items()])
+    return Example(row, [role(name, as_file(wave), sample_rate_hz) for name, wave in waves.items()])
 
 
-def _as_file(wave: np.ndarray) -> np.ndarray:
+def as_file(wave: np.ndarray) -> np.ndarray:
+    """Mono float `(samples,)` as int16 `(1, samples)`: clipped at full scale, 0 for what is not finite."""
     return to_int16(np.clip(np.nan_to_num(np.asarray(wave, np.float32)[None], posinf=0.0, neginf=0.0), -1, 1))
 
 

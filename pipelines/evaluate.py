@@ -8,6 +8,7 @@ comes out through the metrics of its task. <out>/evaluation-<fingerprint>/:
     report.html     tables, distributions and players, for a browser
 """
 
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,12 +22,13 @@ from infra.config import fingerprint, to_json
 from infra.dataset import RUN, Dataset, find_datasets, open_dataset
 from infra.shards import encode_json
 from infra.storage import Store, open_store
-from pipelines import evaluation_summary
+from pipelines import evaluation_players, evaluation_summary
 from pipelines.bundle import Bundle
 from pipelines.encode import is_tokens
 from pipelines.encode_job import Resources
 from pipelines.evaluation_cases import KNOWN
 from pipelines.evaluation_job import Job, Judging, bundle_id, code_version, make, parts, pieces
+from pipelines.evaluation_page import PAGE
 from pipelines.generation import Options
 from pipelines.rendering import ROOT
 from pipelines.train_run import split as places
@@ -91,21 +93,31 @@ def evaluate(config: Evaluate) -> str:
     parents = parents_of(config, abouts, datasets)
     url = f"{config.out.rstrip('/')}/evaluation-{fingerprint(parents)}"
     store = open_store(url)
+    todo = pieces(datasets, config.clips_per_part, config.count)
+    ids = {name: one["id"] for name, one in parents["models"].items()}
+    job = Job(models, ids, config.judging(), url, code_version())
+    hear = functools.partial(evaluation_players.hear, job, todo, config.resources)
     if store.exists(DESCRIPTION):
         print(f"{url}: it is there already")
+        _add_page(store, read(store), config, hear)
         return url
     store.put(RUN, encode_json({"task": "evaluate", "config": to_json(config)}))
-    todo = pieces(datasets, config.clips_per_part, config.count)
     there = set(store.list("parts/"))
     missing = [piece for piece in todo if piece.name not in there]
     print(f"{url}: {len(todo)} parts to judge, {len(todo) - len(missing)} there already")
-    ids = {name: one["id"] for name, one in parents["models"].items()}
-    job = Job(models, ids, config.judging(), url, code_version())
     make(job, missing, config.resources)
     about = {"parents": parents, "systems": evaluation_summary.systems(models), "commit": versions.git_commit(ROOT)}
     found = conclude(store, [piece.name for piece in todo], about, metrics)
     print(f"{url}: {found.clips.num_rows} rows in {time.monotonic() - started:.0f} s")
+    _add_page(store, found, config, hear)
     return url
+
+
+def _add_page(store: Store, found: Evaluation, config: Evaluate, hear: evaluation_players.Hear) -> None:
+    """One that is there stays: delete it to have it made again, with more to hear for example."""
+    if config.heard and not store.exists(PAGE):
+        evaluation_players.add_page(store, found, config.heard, hear)
+        print(f"{store.url}/{PAGE}: {config.heard} examples of each task to listen to")
 
 
 def named(text: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import base64
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +48,8 @@ class Role:
     """One signal of an example, with everything that its player needs."""
 
     name: str
-    audio: str  # data URI, FLAC
-    picture: str  # data URI, PNG
+    audio: str  # data URI or link, FLAC
+    picture: str  # data URI or link, PNG
     duration_s: float
     level: str
     peak: str
@@ -136,14 +137,25 @@ def page(sections: list[Section]) -> str:
     return environment.get_template("listen.html").render(sections=sections)
 
 
-def role(name: str, audio: np.ndarray, sample_rate_hz: int, aligned: bool = True) -> Role:
-    """The player of int16 `(channels, samples)`; what is not `aligned` with the other roles keeps a position of its own."""
+def role(
+    name: str,
+    audio: np.ndarray,
+    sample_rate_hz: int,
+    aligned: bool = True,
+    *,
+    keep: Callable[[str, bytes], str] | None = None,
+) -> Role:
+    """The player of int16 `(channels, samples)`; what is not `aligned` with the other roles keeps a position of its own.
+
+    `keep` gives the place of a file of this kind and these bytes; without it they are in the page itself.
+    """
+    keep = keep or _data_uri
     signal = from_int16(audio)
     level_db, peak = db(active_power(signal, sample_rate_hz)), float(np.abs(signal).max(initial=0.0))
     return Role(
         name,
-        _data_uri("audio/flac", encode_flac(audio, sample_rate_hz)),
-        _data_uri("image/png", spectrogram_png(audio, sample_rate_hz)),
+        keep("audio/flac", encode_flac(audio, sample_rate_hz)),
+        keep("image/png", spectrogram_png(audio, sample_rate_hz)),
         audio.shape[1] / sample_rate_hz,
         quantity("level_db", round(level_db, 1)),
         quantity("peak_db", round(db(peak**2), 1)),

@@ -29,6 +29,7 @@ STOPS = (
 TICKS_HZ = (500, 1000, 2000, 4000, 8000, 16000)
 BINS = 28
 WIDTH, HEIGHT = 280, 64
+ROW_HEIGHT, FEW = 22, 40  # of a strip; so many values are drawn one by one
 
 
 def spectrogram_png(audio: np.ndarray, sample_rate_hz: int) -> bytes:
@@ -110,3 +111,33 @@ def histogram_svg(measured: np.ndarray, requested: np.ndarray, marks: list[float
 def _bar(x: float, width: float, height: float) -> str:
     height = max(height, 1.0)
     return f'<rect class="bar" x="{x + 0.5:.1f}" y="{HEIGHT - height:.1f}" width="{width - 1:.1f}" height="{height:.1f}"/>'
+
+
+def strip_svg(values: np.ndarray, ends: tuple[float, float], middle: tuple[float, float, float] | None = None) -> str:
+    """One row of a chart of several: a line for each value, or bars where there are many; `middle`: mean and its interval.
+
+    All values within `ends`, the axis that the rows share. Coloured by the page's style: classes bar, one, axis, mark.
+    """
+    across = WIDTH / max(ends[1] - ends[0], 1e-12)
+    at = (np.asarray(values, float) - ends[0]) * across
+    if len(at) <= FEW:
+        drawn = "".join(f'<path class="one" d="M{x:.1f} 3V{ROW_HEIGHT - 5}"/>' for x in at)
+    else:
+        counts, edges = np.histogram(at, 2 * BINS, (0, WIDTH))
+        heights = counts / counts.max() * (ROW_HEIGHT - 6)
+        drawn = "".join(
+            f'<path class="bar" d="M{x:.1f} {ROW_HEIGHT - 4}v{-max(height, 1):.1f}h{edges[1] - 0.5:.1f}V{ROW_HEIGHT - 4}z"/>'
+            for x, height in zip(edges, heights)
+            if height
+        )
+    axis = f'<path class="axis" d="M0 {ROW_HEIGHT - 4}h{WIDTH}"/>'
+    drawn += axis + _middle(middle, ends[0], across)
+    return f'<svg viewBox="-5 0 {WIDTH + 10} {ROW_HEIGHT}" aria-hidden="true">{drawn}</svg>'
+
+
+def _middle(middle: tuple[float, float, float] | None, start: float, across: float) -> str:
+    if middle is None:
+        return ""
+    mean, low, high = ((value - start) * across for value in middle)
+    line = f'<path class="interval" d="M{low:.1f} {ROW_HEIGHT - 4}H{high:.1f}"/>'
+    return f'{line}<circle class="mark" cx="{mean:.1f}" cy="{ROW_HEIGHT - 4}" r="3"/>'

@@ -5,7 +5,7 @@ import numpy as np
 from infra.config import from_json
 from pipelines.evaluation_part import judge
 from pipelines.evaluation_systems import Made
-from tests.pipelines.evaluation_samples import sample
+from tests.pipelines.evaluation_noise import sample
 from training.metrics.clip_table import ClipRow
 from training.metrics.task_metrics import choose_all
 
