@@ -1,7 +1,7 @@
 """The whole chain at debug size: `python -m pipelines.smoke`, under three minutes on two free cores.
 
-Each step is the command that a user gives, in a process of its own: starter corpus (or --corpus), simulate, train-codec, encode,
-train-lm, bundle, infer, evaluate. What comes out is not a model, but proof that the steps fit together here.
+Each step is the command that a user gives, in a process of its own: starter corpus (or --corpus), simulate, train-codec,
+encode, train-lm, bundle, infer, evaluate. What comes out is not a model, but proof that the steps fit together here.
 """
 
 import os

@@ -1,4 +1,5 @@
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ TONE = 0.1 * np.sin(np.arange(16000) / 5)
 
 def opened(path: str = ""):
     """A plug-in: it says what its file says."""
-    said = open(path).read() if path else "the cat sat"
+    said = Path(path).read_text() if path else "the cat sat"
     return lambda wave, sample_rate_hz: said
 
 
