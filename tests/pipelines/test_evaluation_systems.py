@@ -69,7 +69,7 @@ def test_signals_are_put_in_the_order_of_the_targets():
 
 def test_the_ideal_mask_helps_and_knows_the_target():
     scores = [si_sdr.score(VOICES[0], wave, 16000) for wave in (case().input, masked(case())[0])]
-    assert scores[1] > scores[0] + 3
+    assert scores[1] > scores[0] + 2  # of two equally loud white noises
 
 
 @pytest.mark.parametrize(
