@@ -6,8 +6,9 @@ What cannot serve is in its quarantine.csv, with the reason. A rerun does only w
 
 import hashlib
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -91,7 +92,7 @@ def import_testset(config: ImportTestset) -> list[Dataset]:
 
 
 def _imported(config: ImportTestset, tree: Tree, test_set: TestSet) -> Dataset:
-    items = test_set.items[: config.count or None]
+    items = distinct(test_set.items[: config.count or None])
     described = describe(config, tree, test_set, items)
     condition = re.sub(r"[^A-Za-z0-9]+", "-", test_set.condition).strip("-").lower()
     store = open_store(f"{config.out.rstrip('/')}/{config.format}-{condition}-{fingerprint(described)}")
@@ -113,7 +114,16 @@ def _imported(config: ImportTestset, tree: Tree, test_set: TestSet) -> Dataset:
     return open_dataset(store)
 
 
-def describe(config: ImportTestset, tree: Tree, test_set: TestSet, items: list[Item]) -> dict[str, Any]:
+def distinct(items: Sequence[Item]) -> list[Item]:
+    """The items, those refused whose name an earlier one has: the key of an example is its name."""
+    first: dict[str, int] = {}
+    for number, item in enumerate(items):
+        first.setdefault(item.name, number)
+    twice = ("duplicate", "an earlier example has this name")
+    return [item if first[item.name] == number else replace(item, refused=twice) for number, item in enumerate(items)]
+
+
+def describe(config: ImportTestset, tree: Tree, test_set: TestSet, items: Sequence[Item]) -> dict[str, Any]:
     """What is known before any audio is read; the fingerprint of this names the folder. Files are known by name and size."""
     paths = sorted({sound.path for item in items for sound in item.sounds.values()})
     listing = encode_json([to_json(item) for item in items]) + encode_json([[path, tree.sizes.get(path, 0)] for path in paths])

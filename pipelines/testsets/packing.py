@@ -129,7 +129,8 @@ def _described(
         "measured": measured,
         "texts": dict(item.texts),
         "test_set": {"name": test_set.name, "condition": test_set.condition, "item": item.name},
-        "files": {role: sound.path for role, sound in item.sounds.items()},
+        "mixture_parts": [],
+        "scene": {"files": {role: _source(packing, sound) for role, sound in item.sounds.items()}},
     }
     members["json"] = encode_json(record)
     row: dict[str, Any] = {
@@ -142,7 +143,7 @@ def _described(
         "roles": list(audio),
         "role_num_samples": [wave.shape[1] for wave in audio.values()],
         "sha256": _digest(members),
-        "sources": [sound.path for sound in item.sounds.values()],
+        "sources": [item.sounds[role].path for role in sorted(item.sounds)],
         "licences": [packing.licence] * len(item.sounds),
         "cluster": item.speaker or item.name,
         "domain": test_set.domain,
@@ -152,6 +153,11 @@ def _described(
         **{f"slice_{name}": text for name, text in item.slices.items()},
     }
     return Rendered(key, members, row)
+
+
+def _source(packing: Packing, sound: Sound) -> dict[str, str]:
+    with open(packing.store.local_path(sound.path), "rb") as file:
+        return {"path": sound.path, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def _digest(members: Mapping[str, bytes]) -> str:

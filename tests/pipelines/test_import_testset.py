@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -6,13 +7,12 @@ import pytest
 
 from infra.dataset import open_dataset
 from infra.storage import open_store
-from pipelines import evaluation_summary
 from pipelines.evaluate import Evaluate, held_out
 from pipelines.evaluation_cases import cases
 from pipelines.import_testset import ImportTestset, import_testset, main, summary
+from pipelines.verify import Verify, check_dataset, verify
 from tests.pipelines.conftest import contents
 from tests.pipelines.testsets.conftest import Made
-from training.metrics.clip_table import ClipRow, Evaluation, table
 
 REAL = Path(__file__).parents[3] / "shared" / "corpus" / "pairs" / "SR"
 
@@ -47,6 +47,16 @@ def test_evaluation_takes_what_was_imported(tmp_path):
     assert found[0].slices["snr_db"] == "0 to 5 dB"
     assert {one.cluster for one in found} == {"p232"}
     assert all(len(one.input) == len(one.targets[0]) == 8000 for one in found)
+
+
+def test_verify_checks_an_imported_set_and_finds_a_wrong_label(tmp_path, capsys):
+    (dataset,) = import_testset(config(demand(tmp_path / "set"), tmp_path / "out"))
+    assert verify(Verify(out=dataset.store.url)) == 0
+    assert check_dataset(dataset, Verify()) == []
+    names = dataset.manifest.column_names
+    values = dataset.manifest["requested_snr_db"].to_pylist()
+    changed = dataset.manifest.set_column(names.index("requested_snr_db"), "requested_snr_db", [[9.0, *values[1:]]])
+    assert any("requested_snr_db is 2.5" in line for line in check_dataset(replace(dataset, manifest=changed), Verify()))
 
 
 def test_what_cannot_serve_is_in_the_quarantine_and_the_count_is_held_to_the_published_one(tmp_path):
@@ -122,17 +132,12 @@ def test_every_task_is_heard_by_evaluation_as_it_was_meant(tmp_path, task):
     assert (first.input is None) == (task == "codec")
 
 
-def test_published_figures_stand_below_our_table(tmp_path):
-    rows = [ClipRow("oracle", "sr", "d", str(n), "c", 1.0, {}, {"dnsmos_ovrl": 3.0}, {}) for n in range(2)]
-    line = {"system": "oracle", "task": "sr", "slice": "", "value": "", "metric": "dnsmos_ovrl"}
-    about = {
-        "aggregates": [line | {"mean": 3.0, "low": None, "high": None, "num_clips": 2, "num_clusters": 1, "reasons": {}}],
-        "metrics": {"dnsmos_ovrl": {"title": "OVRL", "better": "higher", "why_not": ""}},
-        "systems": {"oracle": {}},
-        "real_time_factor": {},
-        "parents": {"datasets": [{"task": "sr", "set": "DNS2020 with_reverb"}]},
-    }
-    assert "published, DNS2020 with_reverb: UniSE dnsmos_ovrl 3.41" in evaluation_summary.text(Evaluation(about, table(rows)))
+def test_two_files_of_one_name_give_one_example_and_a_line_in_the_quarantine(tmp_path):
+    made = Made(tmp_path / "set")
+    made.sounds("a/Yabcdefghijk.wav", "b/Yabcdefghijk.wav")
+    (dataset,) = import_testset(ImportTestset("audioset-eval", str(made.folder), str(tmp_path / "out")))
+    assert dataset.manifest["sources"].to_pylist() == [["a/Yabcdefghijk.wav"]]
+    assert dataset.description["totals"]["rejects_by_reason"] == {"duplicate": 1}
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the corpus with real VoiceBank+DEMAND pairs is not beside the checkout")
