@@ -23,7 +23,6 @@ from tests.pipelines.model_bundles import make_bundle
 from tests.pipelines.retraining import Driver, World, files, make_world
 from training.gate import Decision
 
-pytest.importorskip("pipelines.evaluate")
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 
