@@ -57,14 +57,14 @@ STEPS = (
     ),
     Step(
         "evaluate",
-        "-m pipelines.evaluate --registry {url}/registry --out {url}/evaluation",
+        f"-m pipelines.evaluate --model {SHARED}/bundle --data {{url}}/data --out {{url}}/evaluation {{gpu_encode}}",
         ("corpora", "data", "registry"),
         ("evaluation",),
         gpu=True,
     ),
     Step(
         "retrain",
-        "-m pipelines.retrain --registry {url}/registry",
+        f"-m pipelines.retrain --config {SHARED}/retrain.toml --registry {{url}}/registry --work {SHARED}/retrain",
         ("corpora",),
         ("data", "tokens", "checkpoints", "evaluation", "registry"),
         ("checkpoints",),

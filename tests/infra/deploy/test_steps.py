@@ -5,8 +5,9 @@ import pytest
 
 from infra.deploy.description import Description
 from infra.deploy.steps import INTERACTIVE, STEPS, command_of, named
-from pipelines import train_codec, train_lm
+from pipelines import retrain_config, train_codec, train_lm
 from pipelines.encode import Encode
+from pipelines.evaluate import Evaluate
 from pipelines.mixture import Mixture
 from pipelines.simulate import Simulate
 from pipelines.train_run import chosen
@@ -25,9 +26,7 @@ def arguments(description, name) -> tuple[str, list[str]]:
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 def test_every_step_runs_a_verb_that_there_is(step, description):
     module, _ = arguments(description, step.name)
-    if importlib.util.find_spec(module) is None:
-        assert step.name in ("evaluate", "retrain")
-        pytest.skip(f"{module} is not there yet")
+    assert importlib.util.find_spec(module) is not None
 
 
 @pytest.mark.parametrize("description", CASES.values(), ids=CASES)
@@ -47,6 +46,21 @@ def test_the_verbs_take_the_words_that_they_are_given(description):
         config.recipe.training.micro_batch(config.resources.workers)
         data = config.clips if name == "train-codec" else config.examples
         assert data.logical_workers % config.resources.workers == 0
+
+
+@pytest.mark.parametrize("description", CASES.values(), ids=CASES)
+def test_evaluation_and_retraining_take_the_words_that_they_are_given(description, tmp_path):
+    import tyro
+
+    module, words = arguments(description, "evaluate")
+    config = tyro.cli(Evaluate, args=words)
+    assert (module, config.data) == ("pipelines.evaluate", f"{description.url}/data")
+    assert (config.resources.gpus_per_worker > 0) == (description.num_gpus() > 0)
+    module, words = arguments(description, "retrain")
+    (tmp_path / "retrain.toml").write_text('preset = "small"')
+    words[words.index("--config") + 1] = str(tmp_path / "retrain.toml")
+    config = retrain_config.read(words, prog=module)
+    assert (config.registry, config.preset, config.work) == (f"{description.url}/registry", "small", "/shared/retrain")
 
 
 def test_simulate_makes_all_tasks_or_one_with_what_was_added():
