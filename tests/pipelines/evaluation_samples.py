@@ -80,7 +80,7 @@ def _codes():
 
 
 def case(task: str, number: int, text: str = "") -> Case:
-    """Half a second of it; ss has two targets."""
+    """A second of it; ss has two targets."""
     wave = _wave(task, number)
     targets = (wave, 0.5 * wave[::-1].copy())[: 2 if task == "ss" else 1]
     given = None if task == "tta" else wave + 0.01
@@ -92,7 +92,7 @@ def case(task: str, number: int, text: str = "") -> Case:
 
 def _wave(task: str, number: int) -> np.ndarray:
     seed = int(dataset_id(task)[:4], 16) + number
-    return voice(seed, 100 + 10 * number, 0.25).astype(np.float32)
+    return voice(seed, 100 + 10 * number, 0.6).astype(np.float32)
 
 
 def hear(names: Collection[tuple[str, str]], text: str = "") -> Iterator[tuple[Case, dict[str, Waves]]]:

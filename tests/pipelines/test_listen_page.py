@@ -52,6 +52,13 @@ def test_equal_loudness_never_clips():
     assert role("target", np.zeros((1, 16000), np.int16), 16000).equal_gain == 1.0
 
 
+def test_files_can_be_kept_elsewhere_than_in_the_page():
+    kept = {}
+    found = role("input", np.ones((1, 1600), np.int16), 16000, keep=lambda kind, data: kept.setdefault(kind, data) and kind)
+    assert (found.audio, found.picture) == ("audio/flac", "image/png")
+    assert kept["audio/flac"][:4] == b"fLaC" and kept["image/png"][1:4] == b"PNG"
+
+
 def test_what_is_not_aligned_has_a_time_line_of_its_own():
     audio = np.ones((1, 1600), np.int16)
     assert role("target", audio, 16000).timeline == role("input", audio, 16000).timeline

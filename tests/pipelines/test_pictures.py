@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 import pytest
 
-from pipelines.pictures import COLOURS, MAX_COLUMNS, ROWS, frequency_ticks, histogram_svg, spectrogram_png
+from pipelines.pictures import COLOURS, MAX_COLUMNS, ROWS, frequency_ticks, histogram_svg, spectrogram_png, strip_svg
 
 
 def pixels(png: bytes) -> np.ndarray:
@@ -66,3 +66,15 @@ def test_a_histogram_counts_every_value():
     assert heights[1] == pytest.approx(3 * heights[0], abs=0.2)
     assert [path.get("class") for path in svg.iter("path")] == ["asked", "axis", "mark"]
     assert "asked" not in histogram_svg(values, np.array([]), [])
+
+
+def test_a_strip_draws_few_values_one_by_one_and_many_as_bars_on_the_axis_it_is_given():
+    few = xml.etree.ElementTree.fromstring(strip_svg(np.array([0.0, 5.0, 10.0]), (0.0, 10.0), (5.0, 2.5, 7.5)))
+    lines = [path.get("d").split()[0] for path in few if path.get("class") == "one"]
+    assert lines == ["M0.0", "M140.0", "M280.0"]
+    assert [circle.get("cx") for circle in few if circle.get("class") == "mark"] == ["140.0"]
+    assert [path.get("d") for path in few if path.get("class") == "interval"] == ["M70.0 18H210.0"]
+    many = xml.etree.ElementTree.fromstring(strip_svg(np.linspace(0, 5, 500), (0.0, 10.0)))
+    bars = [float(path.get("d").split()[0][1:]) for path in many if path.get("class") == "bar"]
+    assert len(bars) == 29 and max(bars) == 140.0  # of 56: the upper half is empty but for its first, which has the last value
+    assert not [one for one in many if one.get("class") in ("one", "interval", "mark")]
