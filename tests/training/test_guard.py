@@ -1,19 +1,15 @@
 """What ranks decide together: in this process, and on real gloo ranks."""
 
-import json
 import re
-import subprocess
-import sys
 from datetime import timedelta
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from torch import distributed as dist
 
 from infra.storage import StorageError
+from tests.training.ranks import run_ranks
 from training.guard import Diverged, SkipGuard, agreed, gathered, longest, on_first_rank
-
-ROOT = Path(__file__).parents[2]
 
 
 def batch(*keys):
@@ -58,36 +54,20 @@ def test_alone_everything_is_agreed():
         on_first_rank(lambda: (_ for _ in ()).throw(StorageError(28, "full")))
 
 
-RANKS = """
-import json, sys
-import torch.distributed as dist
-from infra.storage import StorageError
-from training.guard import SkipGuard, agreed, gathered, longest, on_first_rank
-from datetime import timedelta
-from types import SimpleNamespace
-dist.init_process_group("gloo")
-rank = dist.get_rank()
-found = [agreed(rank == 1, False, True), gathered({"rank": rank}), on_first_rank(lambda: f"made by {rank}")]
-guard = SkipGuard(2)
-found.append(guard.watch(1, True, [SimpleNamespace(keys=(f"clip-{rank}",))]))
-def fail():
-    raise StorageError(28, f"full, says {rank}")
-try:
-    on_first_rank(fail)
-except StorageError as error:
-    found.append([error.errno, error.strerror])
-found += [longest(0.1 + rank), on_first_rank(lambda: f"slowly by {rank}", timedelta(minutes=1))]
-open(f"{sys.argv[1]}/{rank}.json", "w").write(json.dumps(found))
-"""
+def decided():
+    """What a rank finds of each kind of decision."""
+    rank, found = dist.get_rank(), []
+    found += [agreed(rank == 1, False, True), gathered({"rank": rank}), on_first_rank(lambda: f"made by {rank}")]
+    found.append(SkipGuard(2).watch(1, True, [batch(f"clip-{rank}")]))
+    with pytest.raises(StorageError) as caught:
+        on_first_rank(lambda: (_ for _ in ()).throw(StorageError(28, f"full, says {rank}")))
+    found.append([caught.value.errno, caught.value.strerror])
+    return [*found, longest(0.1 + rank), on_first_rank(lambda: f"slowly by {rank}", timedelta(minutes=1))]
 
 
 @pytest.mark.slow
 def test_on_two_ranks_both_decide_and_fail_alike(tmp_path):
-    script = tmp_path / "ranks.py"
-    script.write_text(RANKS)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", script, tmp_path]
-    subprocess.run(command, cwd=ROOT, env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
-    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    first, second = run_ranks(decided, 2, tmp_path)
     assert first == second
     keys = {"skipped_keys": ["clip-0", "clip-1"]}
     assert first == [

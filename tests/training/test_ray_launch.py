@@ -1,4 +1,4 @@
-"""Ray Train places two ranks: the curve of torchrun's, through a killed rank, a killed driver, and a signal."""
+"""Ray Train places two ranks: the curve of other ranks, through a killed rank, a killed driver, and a signal."""
 
 import signal
 
@@ -6,8 +6,10 @@ import pytest
 import ray
 import torch
 
-from tests.training.test_launch import finished, torchrun
+from tests.training.ranks import run_ranks
+from tests.training.test_launch import finished, trained
 from tests.training.test_loop import curve, toy, wait_for_step
+from tests.training.toy_trainee import Toy
 from training import ray_launch
 from training.launch import Resources
 
@@ -17,10 +19,14 @@ VALUES = {"steps": 12, "checkpoint_steps": 4, "workers": 2}
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    out = tmp_path_factory.mktemp("torchrun")
-    code, output = finished(torchrun(out))
-    assert code == 0, output
+    out = tmp_path_factory.mktemp("undisturbed")
+    go_on(out)
     return out
+
+
+def go_on(out):
+    """Two ranks that Ray has not placed."""
+    assert run_ranks(trained, 2, out / "ranks", Toy(out=str(out), steps=12, checkpoint_steps=4)) == [12, 12]
 
 
 def test_a_rank_killed_in_mid_run_is_started_again_and_the_curve_is_bit_equal(undisturbed, tmp_path):
@@ -34,8 +40,7 @@ def test_a_killed_driver_loses_no_step_and_other_ranks_go_on_from_its_checkpoint
     wait_for_step(tmp_path, 6, process)
     process.kill()
     process.communicate()
-    code, output = finished(torchrun(tmp_path))
-    assert code == 0, output
+    go_on(tmp_path)
     assert curve(tmp_path) == curve(undisturbed)
 
 
@@ -47,8 +52,8 @@ def test_a_signal_to_the_driver_saves_on_all_ranks_and_loses_no_step(undisturbed
     assert code == 75 and "goes on" in output, output
     done = len(curve(tmp_path))
     assert 1 <= done < 12 and (tmp_path / f"checkpoints/step-{done:08d}/manifest.json").exists()
-    code, output = finished(torchrun(tmp_path))
-    assert code == 0 and curve(tmp_path) == curve(undisturbed), output
+    go_on(tmp_path)
+    assert curve(tmp_path) == curve(undisturbed)
 
 
 def test_a_mistake_of_a_person_is_not_made_again_and_ends_with_its_message(tmp_path):
