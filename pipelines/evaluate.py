@@ -116,7 +116,7 @@ def evaluate(config: Evaluate) -> str:
 def _add_page(store: Store, found: Evaluation, config: Evaluate, hear: evaluation_players.Hear) -> None:
     """One that is there stays: delete it to have it made again, with more to hear for example."""
     if config.heard and not store.exists(PAGE):
-        evaluation_players.add_page(store, found, config.heard, hear)
+        evaluation_players.add_page(store, found, config.heard, hear, published=evaluation_summary.published(found))
         print(f"{store.url}/{PAGE}: {config.heard} examples of each task to listen to")
 
 

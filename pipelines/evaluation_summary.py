@@ -12,6 +12,7 @@ from infra.config import to_json
 from pipelines.codec_measures import CodeCounts
 from pipelines.codec_report import described
 from pipelines.codec_table import columns, number
+from pipelines.evaluation_page import Published
 from pipelines.published_figures import beside
 from training.metrics.clip_table import (
     INPUT,
@@ -186,6 +187,20 @@ def _published(about: Mapping[str, Any], task: str, metrics: Sequence[str]) -> l
     """Others' figures on the test sets of this task, a line each."""
     sets = sorted({one.get("set", "") for one in about.get("parents", {}).get("datasets", ()) if one["task"] == task})
     return [f"published, {name}: {one}" for name in sets for metric in metrics for one in beside(task, name, metric)]
+
+
+def published(evaluation: Evaluation) -> dict[str, list[Published]]:
+    """Others' figures on the same test sets, for the page, by task: a table for each set."""
+    found: dict[str, list[Published]] = {}
+    titles = {name: one["title"] for name, one in evaluation.description["metrics"].items()}
+    places = {(one["task"], one.get("set", "")) for one in evaluation.description.get("parents", {}).get("datasets", ())}
+    for task, name in sorted(places):
+        figures = [one for metric in titles for one in beside(task, name, metric)]
+        rows = [[one.system, titles[one.metric], f"{one.value:g}", one.differs] for one in figures]
+        if rows:
+            columns_ = ["system", "metric", "published", "what differs"]
+            found.setdefault(task, []).append(Published(f"Published on {name}", "Not measured here.", columns_, rows))
+    return found
 
 
 _NONE = {"mean": None, "low": None, "high": None}

@@ -71,3 +71,15 @@ def test_the_text_names_systems_metrics_directions_and_what_did_not_run(tmp_path
     said = evaluation_summary.text(write(open_store(str(tmp_path)), clips, json.loads(json.dumps(about))))
     assert "sr: 8 clips" in said and "SI-SDR ↑" in said and "mel distance ↓" in said
     assert "UTMOS: not run: no weights" in said and "model 0.5" in said
+
+
+def test_published_figures_stand_beside_those_of_the_same_set_only(tmp_path):
+    clips = table(evaluation_summary.rows_of([part()]))
+    metrics = {name: {"title": name.upper(), "better": "higher"} for name in ("dnsmos_ovrl", "si_sdr")}
+    sets = [{"task": "sr", "set": "DNS2020 with_reverb"}, {"task": "sr", "set": "mine"}, {"task": "tse", "set": "mine"}]
+    found = evaluation_summary.published(
+        write(open_store(str(tmp_path)), clips, {"parents": {"datasets": sets}, "metrics": metrics})
+    )
+    (shown,) = found["sr"]
+    assert set(found) == {"sr"} and shown.title == "Published on DNS2020 with_reverb"
+    assert shown.rows[0][:3] == ["UniSE", "DNSMOS_OVRL", "3.41"] and shown.rows[0][3]
