@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lm import layout
-from lm.decoder import Cache
+from lm.cached import Cache, Stepper, prefill, turns
 from lm.model import NEVER, Batch, Segment, UnifiedLM
 
 
@@ -75,25 +75,34 @@ class Rows:
 
 @torch.no_grad()
 def free_run(model: UnifiedLM, batch: Batch, window: Window) -> Tensor:
-    """(B, W, K) symbols of the windows' slots, drawn from the model's own distribution; E is never drawn."""
-    rows = Rows(model, batch, window)
-    truth_BWK, free_BWK = rows.truth_BWK, rows.free_BWK
-    x_BLD, clock_BL, lengths_B = rows.packed(rows.inputs_BPK, rows.first_slot_B + 1)
-    kind = x_BLD.device.type
-    like = x_BLD.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x_BLD
-    cache = Cache(model.config.decoder, len(x_BLD), x_BLD.shape[1] + rows.size, like)
-    hidden_BD = model.decoder.prefill(x_BLD, clock_BL, lengths_B, cache)
-    found = []
-    for slot in range(rows.size):
-        logits_BKV = model.heads(hidden_BD, slot % 2)[..., : model.config.tokens.vocab_size]  # windows start at even slots
-        drawn_BK = (logits_BKV.float() + window.noise_BWKV[:, slot]).argmax(-1)
-        found.append(drawn_BK.where(free_BWK[:, slot], truth_BWK[:, slot]))
-        if slot < rows.size - 1:
-            clock_B = rows.clock_BP.take_along_dim(rows.places_BW[:, slot, None], 1)[:, 0]
-            if model.config.clock == "running":
-                clock_B = cache.lengths_B.clone()
-            hidden_BD = model.decoder.step(model.embed_slots(found[-1][:, None], slot)[:, 0], clock_B, cache)
+    """(B, W, K) symbols of the windows' slots, drawn from the model's own distribution; E is never drawn.
+
+    In the weights' own precision, whatever training computes in.
+    """
+    with torch.autocast(batch.task_B.device.type, enabled=False):
+        rows = Rows(model, batch, window)
+        truth_BWK, free_BWK = rows.truth_BWK, rows.free_BWK
+        x_BLD, clock_BL, lengths_B = rows.packed(rows.inputs_BPK, rows.first_slot_B + 1)
+        cache = Cache(model.config.decoder, len(x_BLD), x_BLD.shape[1] + rows.size, x_BLD)
+        hidden_BD = prefill(model.decoder, x_BLD, clock_BL, lengths_B, cache)
+        step, rotation = Stepper(model.decoder), _turns(rows, lengths_B, hidden_BD)
+        found = []
+        for slot in range(rows.size):
+            logits_BKV = model.heads(hidden_BD, slot % 2)[..., : model.config.tokens.vocab_size]  # windows start at even slots
+            drawn_BK = (logits_BKV.float() + window.noise_BWKV[:, slot]).argmax(-1)
+            found.append(drawn_BK.where(free_BWK[:, slot], truth_BWK[:, slot]))
+            if slot < rows.size - 1:
+                x_BD = model.embed_slots(found[-1][:, None], slot)[:, 0]
+                hidden_BD = step(x_BD, rotation[:, :, :, slot : slot + 1], cache)
     return torch.stack(found, dim=1)
+
+
+def _turns(rows: Rows, lengths_B: Tensor, like: Tensor) -> Tensor:
+    """Rotations of the window's slots, as inputs."""
+    clock_BW = rows.clock_BP.take_along_dim(rows.places_BW, 1)
+    if rows.model.config.clock == "running":
+        clock_BW = lengths_B[:, None] + torch.arange(rows.size, device=lengths_B.device)
+    return turns(clock_BW, rows.model.config.decoder, like.dtype)
 
 
 def window_logits(model: UnifiedLM, batch: Batch, window: Window, symbols_BWK: Tensor) -> Tensor:
