@@ -22,7 +22,10 @@ def start(num_cpus: int | None = None) -> int:
         options = {} if address else {"num_cpus": num_cpus, "include_dashboard": False}
         try:
             ray.init(address=address or "local", logging_level=logging.WARNING, **options)
-        except (ConnectionError, RuntimeError) as error:
+        except Exception as error:  # Ray raises a bare one where its processes did not come up within 30 s
+            ray.shutdown()
+            if not address:
+                raise ConnectionError(f"Ray did not start: {error}; rerun when this machine is less busy") from error
             raise ConnectionError(f"RAY_ADDRESS={address}: {error}; {REMEDY}") from error
     return int(ray.cluster_resources().get("CPU", 1))
 

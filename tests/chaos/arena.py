@@ -99,14 +99,15 @@ class Arena:
         if self._cluster is None:
             os.environ |= AUTHENTICATION
             self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-            self._nodes = [self._cluster.add_node(num_cpus=1) for _ in range(NUM_NODES)]
+        while len(self._nodes) < NUM_NODES:
+            self._nodes.append(started(self._cluster))
         return self._cluster
 
     def lose_node(self) -> None:
         """Kill a node as a spot instance goes, without a word; another one comes."""
         cluster = self.cluster()
         cluster.remove_node(self._nodes.pop(0), allow_graceful=False)
-        self._nodes.append(cluster.add_node(num_cpus=1))
+        self._nodes.append(started(cluster))
 
     def on_cluster(self) -> dict[str, str]:
         return AUTHENTICATION | {"RAY_ADDRESS": self.cluster().address}
@@ -126,6 +127,13 @@ class Arena:
 
     def undisturbed_tokens(self) -> Path:
         return self.once("tokens", lambda: encoded_alone(self))
+
+
+def started(cluster: Cluster, tries: int = 5):
+    """A new node; Ray gives each 30 s to come up, which a busy machine may not manage at once."""
+    for left in reversed(range(tries)):
+        with contextlib.suppress(*([Exception] if left else [])):
+            return cluster.add_node(num_cpus=1)
 
 
 def simulated_alone(arena: Arena) -> Path:
