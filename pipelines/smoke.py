@@ -1,4 +1,4 @@
-"""The whole chain at debug size: `python -m pipelines.smoke`, under three minutes on two free cores.
+"""The whole chain at debug size: `python -m pipelines.smoke`, about two minutes of CPU time.
 
 Each step is the command that a user gives, in a process of its own: starter corpus (or --corpus), simulate, train-codec,
 encode, train-lm, bundle, infer, evaluate. What comes out is not a model, but proof that the steps fit together here.

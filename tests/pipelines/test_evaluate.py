@@ -99,7 +99,7 @@ def test_a_killed_run_goes_on_and_judges_only_what_is_missing(done, places, tmp_
     words += ["--out", tmp_path, "--metrics", *CHEAP, "--clips-per-part", "2", "--heard", "0"]
     words += ["--options.windowing.window-s", "1", "--options.windowing.context-s", "0.2", "--options.max-output-s", "1"]
     process = command(*words)
-    end = time.monotonic() + 200
+    end = time.monotonic() + 600
     while not (there := list(tmp_path.glob("*/parts/*/*.json"))) and process.poll() is None and time.monotonic() < end:
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
