@@ -22,7 +22,7 @@ import soundfile
 import soxr
 import tyro
 
-from infra import s3_server
+from infra import s3_server, tracking
 from infra.dataset import open_dataset
 from infra.storage import Store, open_store
 from pipelines import corpus as corpora
@@ -46,6 +46,8 @@ class Bench:
     """Examples to simulate."""
     batch_size: int = 32
     repeats: int = 5
+    train_steps: int = 60
+    """Of a real training from the shards, that tells how long its steps waited."""
     s3: bool = True
     """Also over a local S3 server."""
 
@@ -76,11 +78,14 @@ def bench(config: Bench) -> None:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         dataset = open_store(config.data or simulated(config, folder))
-        rows = shard_rows("folder", dataset, config)
+        places = {"folder": dataset}
         if config.s3:
-            rows += shard_rows("S3", stack.enter_context(on_s3(dataset, folder)), config)
-        rows += corpus_rows(config)
-        report(rows, config.repeats)
+            places["S3"] = stack.enter_context(on_s3(dataset, folder))
+        if config.repeats:
+            rows = [row for place, store in places.items() for row in shard_rows(place, store, config)]
+            report(rows + corpus_rows(config), config.repeats)
+        for place, store in places.items():
+            print(waits(place, store, config.train_steps, folder / f"run-{place}"))
 
 
 def simulated(config: Bench, folder: Path) -> str:
@@ -177,6 +182,29 @@ def file_reader(data: DataConfig) -> Callable[[], np.ndarray]:
         return timer.per_clip(len(clips))
 
     return read
+
+
+def waits(place: str, dataset: Store, num_steps: int, out: Path) -> str:
+    """How long the steps of a real training of `tiny` (8 clips of 1 s) waited for their clips, past the first few."""
+    words = [
+        "tiny",
+        "--data",
+        dataset.url,
+        "--out",
+        str(out),
+        "--steps",
+        str(num_steps),
+        "--validation-steps",
+        "0",
+        "--no-report",
+    ]
+    subprocess.run([sys.executable, "-m", "pipelines.train_codec", *words], check=True, stdout=subprocess.DEVNULL)
+    times = [line["time"] for line in tracking.read(out) if line["step"] > WARM_STEPS]
+    waited, taken = (np.array([time[name] for time in times]) for name in ("wait_s", "step_s"))
+    share, longest = waited.sum() / taken.sum(), 1e3 * waited.max()
+    return (
+        f"{place}: {len(times)} steps of {1e3 * np.median(taken):.0f} ms: {share:.2%} of it waiting, {longest:.1f} ms at most"
+    )
 
 
 def report(rows: list[Row], repeats: int) -> None:

@@ -145,6 +145,15 @@ def test_a_higher_threshold_gives_more_groups():
     assert groups == sorted(groups) and groups[0] < 10 and groups[-1] == 40 and len(set(groups)) > 4
 
 
+def test_at_half_the_frame_rate_there_are_half_the_codes():
+    slow = replace(samples.SPECTRAL, frame_rate_hz=6.25, semantic=replace(samples.SPECTRAL.semantic, strides=(2, 2, 2)))
+    wave_BT = samples.noises(1, 2 * 48000)
+    found = {config.frame_rate_hz: samples.make(config) for config in (samples.SPECTRAL, slow)}
+    codes = {rate_hz: codec.encode(wave_BT) for rate_hz, codec in found.items()}
+    assert {rate_hz: one.acoustic_BKF.shape[-1] for rate_hz, one in codes.items()} == {12.5: 25, 6.25: 13}
+    assert found[6.25].decode(codes[6.25]).shape == wave_BT.shape
+
+
 def test_the_teacher_is_no_part_of_the_codec_and_its_copies_share_it(fixed):
     fixed.feature(samples.noises(1, 640))
     assert not any("teacher" in name for name in fixed.state_dict())
