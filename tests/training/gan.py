@@ -56,13 +56,17 @@ def batches(step: int, rank: int = 0, world_size: int = 1, config: CodecConfig =
 
 def training(stage: int = 0, precision: str = "fp32", learning_rate: float = 1e-3) -> CodecTraining:
     # Adam divides a gradient by its size: with the usual epsilon it makes as much of one that is nothing but rounding (of a
-    # bias in front of a softmax) as of any other, and no two orders of summation would agree.
-    engine = EngineConfig(learning_rate=learning_rate, epsilon=1e-2, zero_stage=stage, persistence_threshold=50)
+    # bias in front of a softmax) as of any other, and no two orders of summation would agree. These are of the size of the
+    # networks' gradients, so that a step is as exact as they are.
+    generator, discriminator = (
+        EngineConfig(learning_rate=learning_rate, epsilon=epsilon, zero_stage=stage, persistence_threshold=50)
+        for epsilon in (1e-2, 1e-4)
+    )
     schedule = ScheduleConfig(warmup_steps=2, decay=0.9)
     general = TrainingConfig(
         batch_size=BATCH, micro_batch_size=MICRO_BATCH, precision=precision, ema_decay=0.5, schedule=schedule
     )
-    return CodecTraining(general, engine, engine, DISCRIMINATORS, adversarial_start=2, adversarial_ramp=2)
+    return CodecTraining(general, generator, discriminator, DISCRIMINATORS, adversarial_start=2, adversarial_ramp=2)
 
 
 def trainee(settings: CodecTraining, config: CodecConfig = FIXED, device: str = "cpu") -> CodecTrainee:
@@ -118,14 +122,12 @@ class PlainTorch:
         self.codec, self.settings = Codec(config).train(), settings
         torch.manual_seed(key(settings.training.seed, "discriminators"))
         self.discriminators = codec_step.Discriminators(settings.discriminators)
-        engine = settings.generator
-        options = {
-            "lr": engine.learning_rate,
-            "betas": engine.betas,
-            "eps": engine.epsilon,
-            "weight_decay": engine.weight_decay,
-        }
-        self.adams = [torch.optim.AdamW(module.parameters(), **options) for module in (self.codec, self.discriminators)]
+        self.adams = [
+            torch.optim.AdamW(
+                module.parameters(), engine.learning_rate, engine.betas, engine.epsilon, weight_decay=engine.weight_decay
+            )
+            for module, engine in ((self.codec, settings.generator), (self.discriminators, settings.discriminator))
+        ]
 
     def step(self, step: int) -> None:
         seed, inputs = self.settings.training.seed, self._inputs(batches(step))
