@@ -13,10 +13,11 @@ from ray.job_submission import JobSubmissionClient
 
 from infra.storage import open_store
 from tests.pipelines.conftest import ROOT, command, finished
-from tests.pipelines.test_simulate import SMALL
 from tests.pipelines.test_simulate_cluster import AUTHENTICATION, free_port, wait_for_job_agent
 from tests.training.toy_trainee import Toy
 
+SMALL = ("--count", 8, "--examples-per-shard", 4, "--task.duration-s", 1.0, "--rerender", 0)
+LIMIT_S = 600  # of a machine that is busy with other tests
 pytestmark = [pytest.mark.cluster, pytest.mark.s3, pytest.mark.slow]
 SHOWN = ("/api/jobs/", "/api/v0/tasks?detail=1", "/api/v0/actors?detail=1", "/api/v0/workers?detail=1", "/nodes?view=details")
 
@@ -49,12 +50,13 @@ def test_the_secret_key_is_in_nothing_that_a_run_leaves(node, corpus, s3, tmp_pa
     secret = os.environ["AWS_SECRET_ACCESS_KEY"].encode()
     on_cluster = AUTHENTICATION | {"RAY_ADDRESS": node.address}
     code, simulated = finished(
-        command("pipelines.simulate", "sr", "--corpus", corpus, "--out", f"{s3}/secret", *SMALL, environment=on_cluster)
+        command("pipelines.simulate", "sr", "--corpus", corpus, "--out", f"{s3}/secret", *SMALL, environment=on_cluster),
+        LIMIT_S,
     )
     assert code == 0, simulated
     toy = Toy(out=str(tmp_path / "toy"), checkpoints=f"{s3}/secret-toy", workers=2, steps=4)
     given = json.dumps({"out": toy.out, "checkpoints": toy.checkpoints, "workers": toy.workers, "steps": toy.steps})
-    code, trained = finished(command("tests.training.toy_trainee", given, environment=on_cluster))
+    code, trained = finished(command("tests.training.toy_trainee", given, environment=on_cluster), LIMIT_S)
     assert code == 0, trained
     client = JobSubmissionClient(node.dashboard)
     job = client.submit_job(
