@@ -143,6 +143,7 @@ def _block_table(store: Store, names: list[str], block: list[_StoredRows]) -> pa
             except (pa.ArrowException, UnicodeDecodeError) as error:
                 raise _bad_rows(store, name, error) from error
         raise
+    table = table.drop_columns([name for name in SHARD_COLUMNS if name in table.column_names])  # rows of an earlier manifest
     counts = [len(rows.examples) for rows in block]
     for name, field in (("shard", "shard"), ("shard_sha256", "sha256"), ("shard_num_bytes", "num_bytes")):
         values = pa.array([getattr(rows, field) for rows in block])

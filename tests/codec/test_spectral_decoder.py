@@ -61,7 +61,7 @@ def test_a_padded_batch_equals_each_clip_alone():
     batch_BT = model(latent_BDF, torch.tensor(lengths))
     for clip, length in enumerate(lengths):
         alone_T = model(latent_BDF[clip : clip + 1, :, :length])[0]
-        torch.testing.assert_close(batch_BT[clip, : len(alone_T)], alone_T, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(batch_BT[clip, : len(alone_T)], alone_T, atol=5e-5, rtol=1e-4)
 
 
 @golden.needs_reference

@@ -3,6 +3,7 @@ import io
 import json
 import tarfile
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 
@@ -71,7 +72,8 @@ def rewrite(dataset, change) -> None:
     shards = [shard_name(0), shard_name(1)]
     first, _ = shard_rows(dataset, shards)
     data = buffer.getvalue()
-    rows = ShardRows(first.shard, hashlib.sha256(data).hexdigest(), len(data), first.examples, first.rejects)
+    examples = [msgspec.json.decode(example) for example in first.examples]
+    rows = ShardRows(first.shard, hashlib.sha256(data).hexdigest(), len(data), examples, first.rejects)
     commit_shard(dataset, shard_name(0), data, rows)
     described = json.loads(dataset.get(DESCRIPTION))
     totals = gather(dataset, shards)
