@@ -51,6 +51,9 @@ def log_spectrum(wave_BT: Tensor, window_samples: int, hop_samples: int) -> Tens
     window = torch.hann_window(window_samples, device=wave_BT.device)
     padded_BT = nnf.pad(wave_BT.float(), (edge, edge))
     spectrum_BNF = torch.stft(padded_BT, window_samples, hop_samples, window=window, center=False, return_complex=True)
+    spectrum_BNF = (
+        spectrum_BNF + 0.0
+    )  # -0 becomes 0, whose angle is 0 and not pi: some processors' transforms give it for silence
     log_magnitude_BNF = spectrum_BNF.abs().clamp(min=MIN_MAGNITUDE).log()
     return torch.cat([log_magnitude_BNF, spectrum_BNF.angle() / math.pi], dim=1).to(wave_BT.dtype)
 

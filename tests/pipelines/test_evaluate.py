@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from infra.command_line import ShardsFailed
 from infra.storage import open_store
 from pipelines.encode_job import Resources
-from pipelines.evaluate import Evaluate, evaluate, main, named
+from pipelines.evaluate import Evaluate, evaluate, named
 from pipelines.generation import Options
 from pipelines.long_audio import Windowing
 from tests.pipelines.conftest import command, finished, write_corpus
@@ -108,7 +109,8 @@ def test_a_killed_run_goes_on_and_judges_only_what_is_missing(done, places, tmp_
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/parts/*/*.json")}
     code, output = finished(command(*words))
     assert code == 0, output
-    assert f"6 parts to judge, {len(before)} there already" in output
+    there_already = int(re.search(r"6 parts to judge, (\d+) there already", output)[1])
+    assert len(before) <= there_already <= 6  # an actor outlives its driver for a moment, and may end its part
     assert all(path.stat().st_mtime_ns == mtime_ns for path, mtime_ns in before.items())
     (folder,) = tmp_path.glob("evaluation-*")
     assert (folder / "clips.parquet").read_bytes() == (Path(done[0]) / "clips.parquet").read_bytes()
@@ -160,4 +162,4 @@ def test_tokens_and_a_place_without_a_model_are_refused(places, tmp_path, corpus
     with pytest.raises(FileNotFoundError, match=r"no bundle\.json here"):
         evaluate(config(places, model=str(tmp_path)))
     with pytest.raises(ValueError, match="--model is missing"):
-        main([])
+        Evaluate()
