@@ -24,7 +24,7 @@ from infra.shards import encode_json
 from infra.storage import Store, open_store
 from pipelines import corpus as corpora
 from pipelines import encode, simulate
-from pipelines.encoding import Recipe, encode_shard
+from pipelines.encoding import Networks, Recipe, encode_shard
 from pipelines.rendering import loader, make_shard, render
 from pipelines.simulate import Simulate
 from simulation.registry import task
@@ -165,7 +165,7 @@ def encoded_alone(arena: Arena) -> Path:
     folder, where = arena.folder / f"sr-tokens-{fingerprint(described)}", encode.places(source)
     for shard, (start, length) in where.items():
         rows = source.manifest.slice(start, length).to_pylist()
-        data, done = encode_shard(codec, recipe, codec_id, source.store.get(shard), rows)
+        data, done = encode_shard(Networks(codec, codec_id), recipe, source.store.get(shard), rows)
         commit_shard(open_store(str(folder)), shard, data, done)
     encode.conclude(open_store(str(folder)), described, list(where))
     return folder

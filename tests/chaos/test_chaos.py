@@ -34,8 +34,8 @@ def test_a_save_that_is_killed_or_finds_no_space_costs_no_checkpoint(arena, name
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("name", ["encode-disk-full", "encode-node", "training-node"])
-def test_work_that_loses_its_disk_or_its_node_goes_on(arena, name):
+@pytest.mark.parametrize("name", ["encode-disk-full"])
+def test_work_that_loses_its_disk_goes_on(arena, name):
     assert_well(arena, name)
 
 
