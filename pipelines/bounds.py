@@ -1,14 +1,14 @@
 """What a run at scale waits for: every limit as hours, the one that binds first, and what moves it.
 
-Each figure is one that was measured (tests/bench/RESULTS.md) or is a parameter of infra/prices.toml; nothing is assumed twice.
+Figures are measured ones (tests/bench/RESULTS.md) or parameters of infra/prices.toml, but for the two rates of a driver: estimates.
 """
 
 import math
 from dataclasses import dataclass
 from typing import Any
 
-TASKS_PER_S = 1000.0  # shards that one driver gives out and takes back
-ROWS_PER_S = 50_000.0  # examples whose rows one driver merges into the manifest: 12 us of CPU and the fetch of their file
+TASKS_PER_S = 1000.0  # estimated, not measured: shards that one driver gives out and takes back
+ROWS_PER_S = 50_000.0  # estimated from 12 us of CPU and a fetch: examples whose rows one driver merges into the manifest
 MANIFEST_BYTES = 603.0  # of memory for the row of an example while its manifest is made
 MOST_EXAMPLES = 1_000_000  # of a dataset, so that its manifest is made in 1 GB and stays one object
 
