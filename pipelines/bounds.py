@@ -1,6 +1,6 @@
 """What a run at scale waits for: every limit as hours, the one that binds first, and what moves it.
 
-Figures are measured ones (tests/bench/RESULTS.md) or parameters of infra/prices.toml, but for the two rates of a driver: estimates.
+Figures are measured (tests/bench/RESULTS.md) or parameters of infra/prices.toml; the two rates of a driver are estimates.
 """
 
 import math
