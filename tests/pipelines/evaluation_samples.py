@@ -79,9 +79,10 @@ def _codes():
         return reconstruct(make(FIXED), wave)[1]
 
 
-def case(task: str, number: int, text: str = "") -> Case:
-    """A second of it; ss has two targets."""
-    wave = _wave(task, number)
+def case(task: str, number: int, text: str = "", seconds: float = 0.6) -> Case:
+    """A short one; ss has two targets."""
+    seed = int(dataset_id(task)[:4], 16) + number
+    wave = voice(seed, 100 + 10 * number, seconds).astype(np.float32)
     targets = (wave, 0.5 * wave[::-1].copy())[: 2 if task == "ss" else 1]
     given = None if task == "tta" else wave + 0.01
     transcripts = ("",) * len(targets)
@@ -90,16 +91,11 @@ def case(task: str, number: int, text: str = "") -> Case:
     )
 
 
-def _wave(task: str, number: int) -> np.ndarray:
-    seed = int(dataset_id(task)[:4], 16) + number
-    return voice(seed, 100 + 10 * number, 0.6).astype(np.float32)
-
-
-def hear(names: Collection[tuple[str, str]], text: str = "") -> Iterator[tuple[Case, dict[str, Waves]]]:
+def hear(names: Collection[tuple[str, str]], text: str = "", seconds: float = 0.6) -> Iterator[tuple[Case, dict[str, Waves]]]:
     """As evaluation_players.hear does it: in any order, failed systems left out."""
     for task, count in TASKS.items():
         for number in reversed(range(count)):
-            one = case(task, number, text)
+            one = case(task, number, text, seconds)
             if (one.dataset, one.key) in names:
                 waves = dict.fromkeys((*MODELS, "oracle", "mask", "input", "target"), one.targets)
                 if task == "sr" and number == 2:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 import time
 import urllib.request
 import uuid
@@ -19,14 +20,15 @@ from tests.training.toy_trainee import Toy
 SMALL = ("--count", 8, "--examples-per-shard", 4, "--task.duration-s", 1.0, "--rerender", 0)
 LIMIT_S = 600  # of a machine that is busy with other tests
 pytestmark = [pytest.mark.cluster, pytest.mark.s3, pytest.mark.slow]
-SHOWN = ("/api/jobs/", "/api/v0/tasks?detail=1", "/api/v0/actors?detail=1", "/api/v0/workers?detail=1", "/nodes?view=details")
+SHOWN = ("/api/jobs/", "/api/v0/tasks?detail=1", "/api/v0/actors?detail=1", "/api/v0/workers?detail=1", "/nodes?view=summary")
 
 
 @pytest.fixture(scope="module")
-def node(s3, tmp_path_factory):
+def node(s3):
     """A head with two CPUs, started with the keys in its environment, as a pod with a mounted secret is."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (AUTHENTICATION | {"RAY_TMPDIR": str(tmp_path_factory.mktemp("r"))}).items():
+    # Ray's sockets lie below RAY_TMPDIR, and the path of a socket has at most 107 bytes: pytest's own folders are too deep.
+    with tempfile.TemporaryDirectory(prefix="ray-") as folder, pytest.MonkeyPatch.context() as patch:
+        for name, value in (AUTHENTICATION | {"RAY_TMPDIR": folder}).items():
             patch.setenv(name, value)
         head = {"num_cpus": 2, "include_dashboard": True, "dashboard_port": free_port()}
         cluster = Cluster(initialize_head=True, head_node_args=head | {"dashboard_agent_listen_port": free_port()})
