@@ -132,7 +132,8 @@ def _read(file: soundfile.SoundFile, clip: Clip, start: int, length: int, sample
 
 def _frames(file: soundfile.SoundFile, clip: Clip, start: int, length: int) -> np.ndarray:
     """Frames of the file, `(frames, channels)` float32."""
-    file.seek(start)
+    if file.tell() != start:  # a seek decodes a frame, even to where the file already is
+        file.seek(start)
     if file.subtype == "PCM_16":  # the same values in less time than libsndfile takes to convert them
         frames = file.read(length, dtype="int16", always_2d=True) * np.float32(2**-15)
     else:
