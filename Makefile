@@ -42,7 +42,7 @@ job = $(if $(filter http%,$(RAY_ADDRESS)),.venv/bin/ray job submit --address $(R
 
 .PHONY: help setup simulate verify replay plan listen corpus prepare align starter train-codec codec-report encode train-lm bundle infer \
   evaluate import-testset smoke retrain rollback lineage doctor manifests cluster-local cluster-local-stop \
-  test test-packages lint bench chaos s3-install s3-server s3-stop lock clean
+  test test-slow test-packages lint bench chaos s3-install s3-server s3-stop lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -125,10 +125,13 @@ smoke: $(READY)  ## Run the whole chain at debug size, from simulation to evalua
 doctor: $(READY)  ## Look whether this machine can train: compiler, locks, shared memory, accelerator, S3, Ray
 	@$(PY) -m pipelines.doctor $(ARGS)
 
-test: $(READY) test-packages  ## Run all tests
+test: $(READY) test-packages  ## Run the tests, but those that take long: ARGS="tests/codec" for a part of them
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -m "not slow" $(ARGS)
+
+test-slow: $(READY) test-packages  ## Run those that take long: whole runs that are killed and rerun, several ranks and nodes
+	$(PY) -m pytest -m slow $(ARGS)
 
 lint: $(READY)  ## Format and check the code
 	$(PY) -m ruff format .

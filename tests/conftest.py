@@ -16,6 +16,14 @@ from infra import s3_server
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_ray_of_other_files() -> Iterator[None]:
+    """A Ray that a file's tests started in this process is gone when the next file begins."""
+    yield
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()
+
+
 @pytest.fixture(scope="session")
 def s3_server_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3_server.Server]:
     """A Ceph RGW of this test process alone (each xdist worker has its own), with the AWS variables set to it."""

@@ -61,6 +61,7 @@ def wait_for(found, process, timeout_s=120):
     pytest.fail(f"waited in vain; the process says: {finished(process)[1]}")
 
 
+@pytest.mark.slow
 def test_a_killed_driver_is_rerun_and_does_only_what_is_missing(undisturbed, corpus, tmp_path):
     process = simulate("sr", corpus, tmp_path, "--workers", 1)
     some = wait_for(lambda: sorted(tmp_path.glob("*/rows/*.json"))[:2], process)
@@ -78,6 +79,7 @@ def test_a_killed_driver_is_rerun_and_does_only_what_is_missing(undisturbed, cor
     assert contents(dataset_in(tmp_path)) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_made_up_for(undisturbed, corpus, tmp_path):
     process = simulate("sr", corpus, tmp_path, "--workers", 2)
 
@@ -99,6 +101,7 @@ def test_a_finished_dataset_is_not_made_again(first_run, undisturbed, corpus):
     assert {path: path.stat().st_mtime_ns for path in first_run.rglob("*")} == times
 
 
+@pytest.mark.slow
 def test_the_saved_configuration_makes_the_same_data_elsewhere(first_run, undisturbed, corpus, tmp_path):
     saved = json.loads((first_run / "run.json").read_text())
     assert saved["task"] == "sr"
@@ -124,6 +127,7 @@ def test_a_damaged_source_is_quarantined_by_name_and_costs_no_example(own_corpus
     assert dataset.description["totals"]["rejects_by_reason"]
 
 
+@pytest.mark.slow
 def test_too_many_damaged_sources_stop_the_run_with_a_code_of_their_own(own_corpus, tmp_path):
     for bad in own_corpus.glob("speech/s[123]/*.flac"):
         bad.unlink()
@@ -214,6 +218,7 @@ def tiny_disk(tmp_path):
     subprocess.run(["umount", "-l", place], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_named_leaves_nothing_partial_and_a_rerun_goes_on(undisturbed, corpus, tiny_disk, tmp_path):
     code, output = finished(simulate("sr", corpus, tiny_disk, "--workers", 1))
     assert code == 4, output

@@ -14,7 +14,7 @@ from tests.infra.faulty_proxy import FaultyProxy
 from tests.pipelines.conftest import command, contents, finished
 from tests.pipelines.test_simulate import SMALL, dataset_in
 
-pytestmark = [pytest.mark.s3, pytest.mark.cluster]
+pytestmark = [pytest.mark.s3, pytest.mark.cluster, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
