@@ -146,6 +146,12 @@ def acquire(store: Store, config: LeaseConfig) -> Lease | None:
         time.sleep(min(held.ttl_s / LOOKS, 5.0))
 
 
+def holder(store: Store) -> str:
+    """Who holds the lease, alive or not; "" for nobody. ValueError for a damaged lease."""
+    found = _read(store)
+    return found[0].holder if found else ""
+
+
 def _read(store: Store) -> tuple[Holding, str] | None:
     """The lease and its tag; None if there is none."""
     try:

@@ -29,6 +29,7 @@ class LayerUsage:
     share: float  # of the codes that occur
     perplexity: float  # 1: one code does everything; codebook size: all alike. Never more than num_codes
     num_codes: int  # that were seen
+    codebook_size: int = 0  # 0: not known
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,8 @@ class CodeCounts:
         for stream, counts_KC in self._counts.items():
             share_K, perplexity_K = (counts_KC > 0).double().mean(-1), usage(counts_KC).perplexity_K
             for layer, (share, perplexity) in enumerate(zip(share_K.tolist(), perplexity_K.tolist()), 1):
-                lines.append(LayerUsage(stream, layer, share, perplexity, int(counts_KC[layer - 1].sum())))
+                num_codes, codebook_size = int(counts_KC[layer - 1].sum()), counts_KC.shape[-1]
+                lines.append(LayerUsage(stream, layer, share, perplexity, num_codes, codebook_size))
         return lines
 
 

@@ -11,6 +11,7 @@ lease was lost or the champion was changed by another meanwhile: the same comman
 """
 
 import _thread
+import datetime
 import json
 import signal
 from dataclasses import asdict
@@ -18,20 +19,18 @@ from typing import Any
 
 from infra import metrics, versions
 from infra.command_line import run as run_command
-from infra.config import fingerprint, from_json
-from infra.lease import Lease, acquire
-from infra.model_folder import local_folder, model_id
+from infra.config import from_json
+from infra.lease import Lease, LeaseLost, acquire
 from infra.registry import BOOTSTRAP, PROMOTION, RUNS, Champion, Entry, Registry
 from infra.shards import encode_json
-from infra.storage import Store
-from pipelines import freshness, frozen, retrain_report
+from infra.storage import StorageError, Store
+from pipelines import freshness, frozen, retention, retrain_plan, retrain_report
 from pipelines.freshness import Found, Input
 from pipelines.rendering import ROOT
 from pipelines.retrain_config import Retrain, read
-from pipelines.retrain_steps import BUNDLE, CHECKPOINTS, LM, STEPS, Outputs, Run, done
+from pipelines.retrain_steps import BUNDLE, CHECKPOINTS, DECISION, FINISHED, LM, PLAN, REPORT, STEPS, Outputs, Run, done, named
 from training.gate import Decision
 
-PLAN, DECISION, REPORT, FINISHED = "plan.json", "decision.json", "report.md", "finished.json"
 PROMOTED, KEPT_OUT = "promoted", "kept out"
 
 
@@ -43,12 +42,26 @@ def retrain(config: Retrain) -> str:
     if lease is None:
         return "another run holds the lease, and lives: nothing is done here"
     with lease.kept(on_lost=stop_training):
-        return _alone(config, registry, lease)
+        outcome = _alone(config, registry, lease)
+        _clean(config, registry, lease)
+        return outcome
 
 
 def stop_training() -> None:
     """As if SIGTERM had come: training saves and ends; other steps go on to their end, where the lease is looked at."""
     _thread.interrupt_main(signal.SIGTERM)
+
+
+def _clean(config: Retrain, registry: Registry, lease: Lease) -> None:
+    """Make room. What cannot be removed now is left to the next run: the outcome of this one stands."""
+    try:
+        gone = retention.clean(registry, lease, config.keep_runs)
+        retention.clean_work(config.work, registry)
+    except (LeaseLost, StorageError) as error:
+        print(f"old runs are not cleaned to the end, the next run goes on: {error}")
+        return
+    if gone.runs:
+        print(f"removed what is bulky of {len(gone.runs)} old runs: {gone.num_bytes / 1e6:.1f} MB")
 
 
 def _alone(config: Retrain, registry: Registry, lease: Lease) -> str:
@@ -58,12 +71,13 @@ def _alone(config: Retrain, registry: Registry, lease: Lease) -> str:
     for line in found.left_out:
         print(f"left out: {line}")
     fresh = found.unseen(registry.models.read(champion.model).about["inputs"]) if champion else list(found.inputs)
-    if not fresh and not config.always:
+    if not (fresh or config.always or Run("", config, registry, champion, found.inputs, lease).changes_codec):
         return f"nothing new: the champion {champion.model} has seen all {len(found.inputs)} inputs"
     run = begin(config, registry, champion, found, lease)
     if run.store.exists(FINISHED):
         outcome = json.loads(run.store.get(FINISHED))
         return f"nothing new since the run {run.id}: its candidate {outcome['candidate']} was {outcome['outcome']}"
+    retrain_plan.check(run)
     run.store.create(PLAN, encode_json(_plan(run, fresh)))
     outputs: Outputs = {}
     for name, make in STEPS.items():
@@ -73,19 +87,13 @@ def _alone(config: Retrain, registry: Registry, lease: Lease) -> str:
 
 def begin(config: Retrain, registry: Registry, champion: Champion | None, found: Found, lease: Lease) -> Run:
     """The run of this champion, these inputs and this configuration, wherever it stands."""
-    run = Run("", config, registry, champion, found.inputs, lease)
-    made_of = {
-        "champion": champion.model if champion else "",
-        "codec": model_id(local_folder(run.codec)),
-        "inputs": [one.key for one in found.inputs],
-        "config": config.identity(),
-    }
-    return Run(fingerprint(made_of), config, registry, champion, found.inputs, lease)
+    return named(Run("", config, registry, champion, found.inputs, lease))
 
 
 def _plan(run: Run, fresh: list[Input]) -> dict[str, Any]:
     return {
         "run": run.id,
+        "token": run.lease.token,  # of the lease: the run is older than those with a larger one
         "champion": run.champion.model if run.champion else "",
         "inputs": [asdict(one) for one in run.inputs],
         "fresh": [one.key for one in fresh],
@@ -100,6 +108,8 @@ def _settle(run: Run, fresh: list[Input], outputs: Outputs) -> str:
         "run": run.id,
         "champion": run.champion.model if run.champion else "",
         "candidate": outputs["candidate"],
+        "codec": outputs["codec"],
+        "start": outputs.get("start", ""),
         "evaluation_id": outputs["evaluation_id"],
         "fresh": [f"{one.name} {one.key}" for one in fresh],
         "num_inputs": len(run.inputs),
@@ -109,7 +119,7 @@ def _settle(run: Run, fresh: list[Input], outputs: Outputs) -> str:
     if decision.promote:
         promote(run, decision, outputs)
     outcome = {"outcome": PROMOTED if decision.promote else KEPT_OUT, "candidate": outputs["candidate"]}
-    _finish(run.store, outcome | {"reasons": list(decision.reasons)})
+    _finish(run.store, outcome | {"reasons": list(decision.reasons)}, run.lease.token)
     metrics.count("quarkline_retrain_decisions_total", decision=outcome["outcome"])
     why = "\n  ".join(decision.reasons)
     return f"run {run.id}: the candidate {outputs['candidate']} is {outcome['outcome']}\n  {why}\n  {run.store.url}/{REPORT}"
@@ -147,13 +157,15 @@ def promote(run: Run, decision: Decision, outputs: Outputs) -> None:
 def _conclude_promoted(registry: Registry, champion: Champion | None) -> None:
     """Finish a run that was killed between its promotion and its end."""
     if champion is not None and champion.entry.run:
-        store = registry.store.child(RUNS).child(champion.entry.run)
+        entry = champion.entry
+        store = registry.store.child(RUNS).child(entry.run)
         if not store.exists(FINISHED):
-            _finish(store, {"outcome": PROMOTED, "candidate": champion.model, "reasons": [champion.entry.reason]})
+            _finish(store, {"outcome": PROMOTED, "candidate": champion.model, "reasons": [entry.reason]}, entry.token)
 
 
-def _finish(store: Store, outcome: dict[str, Any]) -> None:
-    store.create(FINISHED, encode_json(outcome))
+def _finish(store: Store, outcome: dict[str, Any], token: int) -> None:
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    store.create(FINISHED, encode_json(outcome | {"token": token, "at": now}))
     for place in (LM, CHECKPOINTS):
         for name in store.list(f"{place}/"):
             store.delete(name)
@@ -161,7 +173,7 @@ def _finish(store: Store, outcome: dict[str, Any]) -> None:
 
 def main(argv: list[str]) -> int:
     config = read(argv, prog="pipelines.retrain")
-    print(retrain(config))
+    print(retrain_plan.foreseen(config) if config.dry_run else retrain(config))
     return 0
 
 

@@ -112,7 +112,8 @@ class Retrain:
     codec: str = ""
     """A published codec for the first champion; later the champion's own is used, unless --new-codec."""
     new_codec: bool = False
-    """Take --codec in place of the champion's: all data are encoded anew and the language model starts from nothing."""
+    """Take --codec in place of the champion's: all data are encoded anew and the language model starts from nothing, even if no
+    data are new. Nothing else once the champion has that codec."""
     warm_start: bool = True
     """Start with the champion's weights."""
     always: bool = False
@@ -121,6 +122,11 @@ class Retrain:
     """Folder of the training runs, on this machine or on a disk that all nodes share."""
     licence: str = ""
     """Of the weights, for the model card."""
+    keep_runs: int = 10
+    """Ended runs that keep their candidate and the audio of their evaluation; of older ones only what tells how they came about
+    stays (pipelines/retention.py)."""
+    dry_run: bool = False
+    """Say what would be done and end: no lease is taken, nothing is made."""
     data: Data = field(default_factory=Data)
     judging: ByFile[JudgingConfig] = field(default_factory=JudgingConfig)
     gate: ByFile[GateConfig] = field(default_factory=GateConfig)
@@ -134,6 +140,8 @@ class Retrain:
             raise ValueError(f"lm.{given[0]} is {getattr(self.lm, given[0])!r}: the run gives it, leave it out")
         if self.lm.loop.minutes is not None:
             raise ValueError("lm.loop.minutes: give lm.loop.steps, so that a run that was killed ends with the same model")
+        if self.keep_runs < 1:
+            raise ValueError(f"--keep-runs is {self.keep_runs}: give 1 or more")
         if self.new_codec and not self.codec:
             raise ValueError("--new-codec, but no --codec: give the codec to change to")
 
@@ -141,7 +149,16 @@ class Retrain:
         """What of this changes the result: not where it lies, who works and how long others wait."""
         values = to_json(replace(self, lm=replace(self.lm, resources=Resources(), held_out="", codec="")))
         values["judging"]["datasets"] = sorted(frozen.id for frozen in self.judging.datasets)
-        for name in ("registry", "codec", "work", "lease", "always"):
+        for name in (
+            "registry",
+            "codec",
+            "new_codec",
+            "work",
+            "lease",
+            "always",
+            "keep_runs",
+            "dry_run",
+        ):  # the id of the codec counts
             del values[name]
         for name in ("corpora", "datasets", "out", "workers", "gpus_per_worker"):  # what is there is in the run's inputs
             del values["data"][name]

@@ -19,6 +19,8 @@ def text(about: dict[str, Any], decision: Decision) -> str:
             [
                 ("champion", about["champion"] or "none yet"),
                 ("candidate", about["candidate"]),
+                ("codec", about["codec"][:16]),
+                ("the language model started with", about["start"]),
                 ("evaluation", about["evaluation_id"][:16]),
                 ("new data", f"{len(about['fresh'])} of {about['num_inputs']} inputs"),
             ],

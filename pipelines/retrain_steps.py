@@ -8,7 +8,7 @@
     bundle/              the candidate
     evaluation-<id>/     of champion and candidate
     decision.json, report.md
-    finished.json        promoted or not; put last
+    finished.json        promoted or not; put last; pipelines/retention.py says what then stays for how long
 """
 
 import functools
@@ -23,7 +23,7 @@ import msgspec
 from codec.model import Codec
 from infra import metrics, model_store
 from infra.command_line import EXIT_INTERRUPTED, EXIT_OUTSIDE, EXIT_USAGE
-from infra.config import to_json
+from infra.config import fingerprint, to_json
 from infra.dataset import Dataset, open_dataset
 from infra.lease import Lease
 from infra.model_folder import CONFIG, WEIGHTS, local_folder, model_id
@@ -41,6 +41,7 @@ from pipelines.verify import Verify, verify
 from training import gate
 from training.metrics import clip_table
 
+PLAN, DECISION, REPORT, FINISHED = "plan.json", "decision.json", "report.md", "finished.json"
 BUNDLE, LM, CHECKPOINTS = "bundle", "lm", "checkpoints"
 CHAMPION, CANDIDATE = "champion", "candidate"
 EXIT_CRASHED = 1
@@ -55,7 +56,7 @@ class Run:
     registry: Registry
     champion: Champion | None
     inputs: tuple[Input, ...]
-    lease: Lease
+    lease: Lease | None  # None: only to look
 
     @functools.cached_property
     def store(self) -> Store:
@@ -75,14 +76,39 @@ class Run:
             return self.config.codec
         return f"{self.registry.models.store.url}/{self.champion.model}/codec"
 
+    @functools.cached_property
+    def changes_codec(self) -> bool:
+        """Whether another codec takes the place of the champion's."""
+        if self.champion is None or not self.config.new_codec:
+            return False
+        before = f"{self.registry.models.store.url}/{self.champion.model}/codec"
+        return model_id(local_folder(self.codec)) != model_id(local_folder(before))
+
     @property
     def start(self) -> str:
         """The weights that training starts with; "" for none. A language model knows the tokens of one codec only."""
-        folder = self.champion_folder
-        if folder is None or not self.config.warm_start:
-            return ""
-        same = model_id(local_folder(self.codec)) == model_id(folder / "codec")
-        return str(folder / LM) if same else ""
+        starts_anew = self.champion is None or not self.config.warm_start or self.changes_codec
+        return "" if starts_anew else str(self.champion_folder / LM)
+
+    @property
+    def start_said(self) -> str:
+        """The same in words, with the reason."""
+        if self.champion is None:
+            return "nothing: there is no champion yet"
+        if self.changes_codec:
+            return "nothing: the champion's language model knows the tokens of another codec"
+        return "the champion's weights" if self.config.warm_start else "nothing: --no-warm-start"
+
+
+def named(run: Run) -> Run:
+    """The run with its id: of the champion, the codec, the inputs and the configuration, wherever they are."""
+    made_of = {
+        "champion": run.champion.model if run.champion else "",
+        "codec": model_id(local_folder(run.codec)),
+        "inputs": [one.key for one in run.inputs],
+        "config": run.config.identity(),
+    }
+    return replace(run, id=fingerprint(made_of))
 
 
 Outputs = dict[str, Any]
@@ -152,6 +178,7 @@ def encode_step(run: Run, before: Outputs) -> Outputs:
 
 def train_step(run: Run, before: Outputs) -> Outputs:
     """The language model, trained to the end and copied to where every machine finds it."""
+    print(f"the language model starts with {run.start_said}", flush=True)
     tokens = ",".join(one["place"] for one in before["tokens"])
     place = f"{run.config.work}/{run.id}"
     config = replace(
@@ -160,7 +187,8 @@ def train_step(run: Run, before: Outputs) -> Outputs:
     folder = train_lm(config, run.config.preset) / "model"
     for name in (CONFIG, WEIGHTS):
         run.store.put(f"{LM}/{name}", (folder / name).read_bytes())
-    return {"lm": model_id(folder), "init": model_id(Path(run.start)) if run.start else ""}
+    init = model_id(Path(run.start)) if run.start else ""
+    return {"lm": model_id(folder), "init": init, "start": run.start_said}
 
 
 def bundle_step(run: Run, before: Outputs) -> Outputs:

@@ -81,7 +81,7 @@ class GateConfig:
     min_code_share: float = 0.1
     """Share of each codebook's codes that the candidate must have used, if the champion did: fewer is a collapse."""
     min_perplexity_share: float = 0.5
-    """Perplexity of each codebook, relative to the champion's."""
+    """Perplexity of each codebook, relative to the champion's; less is wanted of a smaller codebook of another codec."""
     max_missing: int = 0
     """Clips that may have no value where the champion has one."""
 
@@ -291,12 +291,18 @@ def _codebooks(facts: Facts, config: GateConfig) -> list[Check]:
     for row in facts.codebooks.get("candidate", ()):
         was = champion.get((row["stream"], row["layer"]), {})
         least_share = min(config.min_code_share, was.get("share", 1.0))
-        least = config.min_perplexity_share * was.get("perplexity", 0.0)
+        least = config.min_perplexity_share * was.get("perplexity", 0.0) * _smaller(row, was)
         passed = row["share"] >= least_share and row["perplexity"] >= least and row["perplexity"] > 1
         text = f"{row['share']:.1%} of the codes, perplexity {row['perplexity']:.4g}"
         detail = f"{text}; wanted are {least_share:.1%} and {max(least, 1):.4g}"
         found.append(Check(SOUND, f"codebook {row['stream']} {row['layer']}", PASSED if passed else FAILED, detail))
     return found
+
+
+def _smaller(row: Mapping[str, Any], was: Mapping[str, Any]) -> float:
+    """Size of a codebook over that of the one before, 1 at most: a smaller one cannot have the perplexity of a large one."""
+    size, size_before = row.get("codebook_size", 0), was.get("codebook_size", 0)
+    return min(1.0, size / size_before) if size and size_before else 1.0
 
 
 def _speed(facts: Facts, config: GateConfig) -> list[Check]:

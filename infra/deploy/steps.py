@@ -23,7 +23,8 @@ class Step:
 
     def __post_init__(self) -> None:
         places = {place.partition("/")[0] for place in (*self.reads, *self.writes, *self.deletes)}
-        assert places <= set(PLACES) and set(self.deletes) <= set(self.writes), self.name
+        deleted = {place.partition("/")[0] for place in self.deletes}
+        assert places <= set(PLACES) and deleted <= set(self.writes), self.name
 
 
 STEPS = (
@@ -67,7 +68,7 @@ STEPS = (
         f"-m pipelines.retrain --config {SHARED}/retrain.toml --registry {{url}}/registry --work {SHARED}/retrain",
         ("corpora",),
         ("data", "tokens", "checkpoints", "evaluation", "registry"),
-        ("checkpoints",),
+        ("checkpoints", "registry/runs"),
         gpu=True,
         writes_shared=True,
     ),

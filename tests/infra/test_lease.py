@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.lease import LEASE, Lease, LeaseConfig, LeaseLost, acquire
+from infra.lease import LEASE, Lease, LeaseConfig, LeaseLost, acquire, holder
 from infra.storage import open_store
 from tests.infra.faulty_proxy import FaultyProxy
 
@@ -172,5 +172,9 @@ def test_a_damaged_lease_is_named(tmp_path):
 
 def test_the_holder_is_named_for_people(tmp_path):
     store = open_store(str(tmp_path))
-    acquire(store, FAST)
+    assert holder(store) == ""
+    lease = acquire(store, FAST)
     assert str(os.getpid()) in said(store)["holder"] and said(store)["expires_at"].startswith("20")
+    assert holder(store) == lease.holder
+    lease.release()
+    assert holder(store) == ""

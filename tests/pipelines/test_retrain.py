@@ -6,24 +6,30 @@ import shutil
 import threading
 import time
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from infra.lease import LeaseConfig, LeaseLost, acquire
-from infra.registry import PROMOTION, ChampionChanged, Entry, Registry
+from infra.model_folder import model_id
+from infra.registry import BOOTSTRAP, PROMOTION, ChampionChanged, Entry, Registry
 from infra.storage import Store, open_store
 from pipelines import freshness
+from pipelines.lineage import Lineage, walk
 from pipelines.retrain import DECISION, FINISHED, begin, promote, retrain
 from pipelines.retrain_config import read
 from pipelines.retrain_steps import STEPS
+from tests.codec.samples import FIXED
 from tests.infra.faulty_proxy import FaultyProxy
 from tests.pipelines.conftest import contents, write_corpus
-from tests.pipelines.model_bundles import make_bundle
+from tests.pipelines.model_bundles import make_bundle, make_parts
 from tests.pipelines.retraining import Driver, World, files, make_world
 from training.gate import Decision
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+SMALLER = replace(FIXED, quantiser=replace(FIXED.quantiser, codebook_size=16))  # a codec of other codebooks
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +160,12 @@ def assert_equal(place: Path, undisturbed: Path) -> None:
     assert clips.read_bytes() == others.read_bytes()
     model = registry(place).champion().model
     assert registry(place).models.fetch(model) and registry(place).models.ids() == registry(undisturbed).models.ids()
-    assert (run / FINISHED).read_bytes() == (other / FINISHED).read_bytes()
+    assert ended(run) == ended(other)
+
+
+def ended(run: Path) -> dict:
+    """finished.json, all of it but when and under which lease."""
+    return {name: value for name, value in json.loads((run / FINISHED).read_text()).items() if name not in ("at", "token")}
 
 
 def test_of_two_that_start_at_once_one_runs(world, undisturbed, copy, tmp_path):
@@ -228,6 +239,60 @@ def test_the_first_champion_must_only_be_sound(world, undisturbed, tmp_path):
     assert [(entry.number, entry.kind, entry.previous) for entry in of.history()] == [(1, "bootstrap", "")]
     assert "Nothing to compare with." in (only_run(place) / "report.md").read_text()
     assert "nothing new: the champion" in retrain(config)
+
+
+def test_from_nothing_to_a_first_champion_and_on_to_another_codec(world, undisturbed, tmp_path):
+    """The whole way, and back: on simulated data that are there; what the first codec has encoded is no use to the second."""
+    shutil.copytree(undisturbed / "data", tmp_path / "place" / "data")
+    codecs = [world.folder / "codec", make_parts(tmp_path / "parts", SMALLER)[0]]
+    config = world.config(tmp_path / "place", gate={"min_perplexity_share": 0.5}) | {"keep_runs": 1}
+    code, output = Driver(config | {"codec": ""}, tmp_path / "logs").finished()
+    assert code == 2 and "there is no champion yet: give --codec a published codec for the first one" in output, output
+
+    code, output = Driver(config, tmp_path / "logs").finished()
+    assert code == 0 and "the first champion: sound, with nothing to compare it with" in output, output
+    of = registry(tmp_path / "place")
+    first, run = of.champion(), only_run(tmp_path / "place")
+    assert (first.entry.kind, first.entry.previous, first.entry.run) == (BOOTSTRAP, "", run.name)
+    told = (run / "report.md").read_text()
+    assert "| champion | none yet |" in told and "started with | nothing: there is no champion yet |" in told
+    tokens = set((tmp_path / "place" / "data").glob("sr-tokens-*"))
+    assert len(tokens) == 1  # those that the other pipeline has made
+
+    changing = config | {"codec": str(codecs[1]), "new_codec": True}
+    code, output = Driver(changing, tmp_path / "logs").finished()  # no data are new
+    assert code == 0 and "is promoted" in output and "removed what is bulky of 1 old runs" in output, output
+    second = of.champion()
+    about = of.models.read(second.model).about
+    ids = [model_id(codec) for codec in codecs]
+    assert (second.entry.kind, second.entry.previous) == (PROMOTION, first.model)
+    assert about["parents"]["codec"] == model_id(of.models.fetch(second.model) / "codec") == ids[1]
+    assert about["parents"]["init"] == "" and about["inputs"] == of.models.read(first.model).about["inputs"]
+    (made,) = set((tmp_path / "place" / "data").glob("sr-tokens-*")) - tokens
+    assert about["parents"]["tokens"][0]["place"] == str(made)
+    assert json.loads((made / "dataset.json").read_text())["codec"]["id"] == ids[1]
+    assert len(list((tmp_path / "place" / "data").glob("sr-*"))) == 3  # nothing is simulated anew
+    assert_judged_alike(tmp_path / "place" / "registry" / "runs" / second.entry.run, ids)
+    assert not files(run / "bundle") and files(run) >= {"plan.json", DECISION, FINISHED, "report.md", "steps/judge.json"}
+
+    assert f"nothing new: the champion {second.model}" in retrain(configuration(changing, tmp_path))
+    found = walk(Lineage("champion", registry=of.url, search=str(tmp_path / "place" / "data")))
+    said = "\n".join(found.lines)
+    assert f"codec {ids[1][:16]}" in said and ids[0][:16] not in said and str(made) in said and "clips used" in said
+    assert of.rollback("", "worse in the field").model == first.model and of.models.fetch(first.model)
+
+
+def assert_judged_alike(run: Path, codecs: list[str]) -> None:
+    """Each with its codec, in one evaluation by the same code, and the report tells why the model started anew."""
+    about = json.loads(next(run.glob("evaluation-*/evaluation.json")).read_text())
+    assert {name: model["codec"] for name, model in about["parents"]["models"].items()} == dict(
+        zip(("champion", "candidate"), codecs)
+    )
+    assert {"oracle-champion", "oracle-candidate", "input"} <= about["systems"].keys()
+    sizes = {name: {row["codebook_size"] for row in rows} for name, rows in about["codebooks"].items()}
+    assert sizes["oracle-champion"] == {32} and sizes["oracle-candidate"] == {16}
+    told = (run / "report.md").read_text()
+    assert "nothing: the champion's language model knows the tokens of another codec" in told and codecs[1][:16] in told
 
 
 def test_a_candidate_that_is_kept_out_is_judged_once(world, copy, tmp_path):

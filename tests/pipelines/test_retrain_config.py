@@ -64,7 +64,8 @@ def test_what_a_run_has_saved_is_read_again(given):
 def test_only_what_changes_the_result_is_another_run(given):
     config = given(TOML)
     for same in (
-        replace(config, registry="/elsewhere", work="/tmp", lease=LeaseConfig(1.0), always=True),
+        replace(config, registry="/elsewhere", work="/tmp", lease=LeaseConfig(1.0), always=True, keep_runs=3, dry_run=True),
+        replace(config, new_codec=True),  # the run knows the codec by its id
         replace(config, data=replace(config.data, out="/elsewhere", workers=3, corpora=())),
         replace(config, lm=replace(config.lm, resources=replace(config.lm.resources, workers=4))),
         replace(config, judging=replace(config.judging, datasets=(replace(config.judging.datasets[0], place="/copy"),))),
@@ -91,6 +92,7 @@ def test_only_what_changes_the_result_is_another_run(given):
         ("[lm.loop]\nminutes = 3.0", "give lm.loop.steps"),
         ("work = 's3://bucket/x'", "give a folder of this machine"),
         ("new_codec = true", "no --codec"),
+        ("keep_runs = 0", "keep-runs is 0: give 1 or more"),
         ("[[gate.limits]]\nmetric = 'stoi'\nmargin = 0.0", "give more than 0"),
         ("[[judging.datasets]]\nplace = 'x'", "missing required field"),
         ("x = ", "give a TOML or JSON file"),

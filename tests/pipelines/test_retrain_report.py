@@ -4,6 +4,7 @@ from pipelines.retrain_report import text
 from training.gate import BETTER, FAILED, NOT_JUDGED, NOT_WORSE, PASSED, SOUND, Check, Decision
 
 ABOUT = {"run": "r1", "champion": "c0", "candidate": "c1", "evaluation_id": "e" * 64, "fresh": ["vctk sr 01"], "num_inputs": 3}
+ABOUT |= {"codec": "d" * 64, "start": "the champion's weights"}
 CHECKS = (
     Check(BETTER, "sr si_sdr", PASSED, "", "sr", "", "si_sdr", 100, 20, 1.25, 1.0, 0.0, 0.001, 0.05),
     Check(NOT_WORSE, "sr room=a|b si_sdr", FAILED, "", "sr", "room=a|b", "si_sdr", 40, 9, -0.7, -0.9, -0.5, 0.4, 0.05),
@@ -18,6 +19,7 @@ def test_a_refusal_is_told_with_its_reasons_and_numbers():
     assert "| sr | all | si_sdr | 100 of 20 | +1.25 | +1 | +0 | 0.0010 < 0.0500 | passed |" in said
     assert "| sr | room=a\\|b | si_sdr | 40 of 9 | -0.7 | -0.9 | -0.5 | 0.4000 < 0.0500 | **failed** |" in said
     assert "| not judged |" in said and "| speed | passed | 0.2 s for a second of audio |" in said
+    assert "| codec | dddddddddddddddd |" in said and "started with | the champion's weights |" in said
     assert "1 of 3 inputs" in said and "- vctk sr 01" in said
 
 

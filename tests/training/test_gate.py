@@ -165,6 +165,18 @@ def test_a_collapsed_codebook_and_a_slow_candidate_are_kept_out():
     assert not judged(facts(speed=0.2), max_slowdown=3.0, max_real_time_factor=0.15).promote
 
 
+def test_of_a_smaller_codebook_of_another_codec_less_perplexity_is_wanted():
+    def facts(**candidate):
+        row = {"stream": "acoustic", "layer": 1, "share": 0.9}
+        was = row | {"perplexity": 400.0, "codebook_size": 1024}
+        return replace(FACTS, codebooks={"champion": [was], "candidate": [row | candidate]})
+
+    config = replace(CONFIG, max_slowdown=100.0)
+    for perplexity, size, promoted in ((60.0, 256, True), (40.0, 256, False), (150.0, 1024, False), (150.0, 4096, False)):
+        found = decide(clips(), candidate(1.0), facts(perplexity=perplexity, codebook_size=size), config)
+        assert found.promote == promoted, found.reasons
+
+
 def test_the_decision_depends_on_the_clips_alone():
     champion, better = clips(tasks=("sr", "tse")), candidate(0.4, tasks=("sr", "tse"))
     for rows in (champion, better):

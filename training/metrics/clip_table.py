@@ -22,7 +22,7 @@ evaluation.json:
     metrics           {name: {title, unit, better: "higher" | "lower", about, versions, why_not}}
     aggregates        [{system, task, slice, value, metric, mean, low, high, num_clips, num_clusters, reasons}]; slice "": all
     differences       [{a, b, task, metric, mean, low, high, num_clips, num_clusters}]: paired, a over b; above 0: a is better
-    codebooks         {system: [{stream, layer, share, perplexity, num_codes}]}
+    codebooks         {system: [{stream, layer, share, perplexity, num_codes, codebook_size}]}
     real_time_factor  {system: seconds of work for a second of audio}
     seconds           {total, systems: {name: s}, metrics: {name: s}}
 """

@@ -63,6 +63,11 @@ def test_each_step_writes_its_own_and_reads_what_it_needs():
     champion = f"{root}/registry/champion.json"
     assert [name for name, policy in rights.items() if may(policy, "s3:PutObject", champion)] == ["retrain"]
     assert not any(may(policy, "s3:DeleteObject", champion) for policy in rights.values())
+    for place in ("models/id/model.json", "history/000001.json", "lease.json"):
+        assert not any(may(policy, "s3:DeleteObject", f"{root}/registry/{place}") for policy in rights.values())
+    assert [name for name, policy in rights.items() if may(policy, "s3:DeleteObject", f"{root}/registry/runs/id/lm/x")] == [
+        "retrain"
+    ]  # checkpoints of a run that goes on, bulky files of old ones
     assert not any(may(policy, "s3:PutObject", f"{root}/corpora/x") for policy in rights.values())
     assert may(rights["encode"], "s3:GetObject", f"{root}/registry/models/id/model.safetensors")
     assert not may(rights["encode"], "s3:GetObject", champion)
