@@ -103,7 +103,7 @@ infer: $(READY)  ## Use a bundle: TASK=sr INPUT=noisy.wav OUT=clean.wav MODEL=da
 	@$(PY) -m pipelines.infer $(TASK) $(call option,MODEL,model) $(call option,INPUT,input) $(call option,OUT,out) \
 	  $(call option,REFERENCE,reference) $(if $(TEXT),--text "$$TEXT") $(call option,SEED,seed) $(ARGS)
 
-retrain: $(READY)  ## Train on what is new since the champion, promote what is better: CONFIG=retrain.toml REGISTRY=s3://bucket/registry
+retrain: $(READY)  ## Train on what is new since the champion, promote what is better: CONFIG=retrain.toml REGISTRY=s3://bucket/registry [ARGS=--dry-run]
 	@$(job) -m pipelines.retrain $(if $(CONFIG),--config '$(CONFIG)') $(call option,REGISTRY,registry) $(call option,CODEC,codec) $(ARGS)
 
 rollback: $(READY)  ## Make an earlier champion the champion again: REGISTRY=s3://bucket/registry [TO=id] [ARGS="--reason '...'"]

@@ -4,7 +4,8 @@ Looks for data that the champion has not seen; without any it ends. Else it simu
 champion's language model on all of it, judges both on frozen sets, and lets the gate decide (training/gate.py). One run at a
 time holds the lease. Every step's output lies below a folder that is named by champion, inputs and configuration, so that
 the same command goes on where a killed one has ended, and a decision is never made twice: a candidate that was kept out, or
-was promoted and rolled back, comes again only with other data or another configuration.
+was promoted and rolled back, comes again only with other data or another configuration. In the end old runs are cleaned
+(pipelines/retention.py). With --dry-run it tells what it would do, and does nothing (pipelines/retrain_plan.py).
 
 Exit codes beside the usual ones: 0 also if nothing is new, the candidate is kept out, or another run is at work; 75 if the
 lease was lost or the champion was changed by another meanwhile: the same command then looks anew.
@@ -20,10 +21,10 @@ from typing import Any
 from infra import metrics, versions
 from infra.command_line import run as run_command
 from infra.config import from_json
-from infra.lease import Lease, LeaseLost, acquire
+from infra.lease import Lease, acquire
 from infra.registry import BOOTSTRAP, PROMOTION, RUNS, Champion, Entry, Registry
 from infra.shards import encode_json
-from infra.storage import StorageError, Store
+from infra.storage import Store
 from pipelines import freshness, frozen, retention, retrain_plan, retrain_report
 from pipelines.freshness import Found, Input
 from pipelines.rendering import ROOT
@@ -43,7 +44,7 @@ def retrain(config: Retrain) -> str:
         return "another run holds the lease, and lives: nothing is done here"
     with lease.kept(on_lost=stop_training):
         outcome = _alone(config, registry, lease)
-        _clean(config, registry, lease)
+        make_room(config, registry, lease)
         return outcome
 
 
@@ -52,12 +53,12 @@ def stop_training() -> None:
     _thread.interrupt_main(signal.SIGTERM)
 
 
-def _clean(config: Retrain, registry: Registry, lease: Lease) -> None:
-    """Make room. What cannot be removed now is left to the next run: the outcome of this one stands."""
+def make_room(config: Retrain, registry: Registry, lease: Lease) -> None:
+    """Remove what old runs need no longer. What cannot be removed is left to the next run: the outcome of this one stands."""
     try:
         gone = retention.clean(registry, lease, config.keep_runs)
         retention.clean_work(config.work, registry)
-    except (LeaseLost, StorageError) as error:
+    except (ValueError, OSError) as error:
         print(f"old runs are not cleaned to the end, the next run goes on: {error}")
         return
     if gone.runs:

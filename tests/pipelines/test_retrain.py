@@ -17,7 +17,7 @@ from infra.registry import BOOTSTRAP, PROMOTION, ChampionChanged, Entry, Registr
 from infra.storage import Store, open_store
 from pipelines import freshness
 from pipelines.lineage import Lineage, walk
-from pipelines.retrain import DECISION, FINISHED, begin, promote, retrain
+from pipelines.retrain import DECISION, FINISHED, begin, make_room, promote, retrain
 from pipelines.retrain_config import read
 from pipelines.retrain_steps import STEPS
 from tests.codec.samples import FIXED
@@ -215,6 +215,20 @@ def test_a_run_that_lost_its_lease_does_not_promote(world, copy, tmp_path):
     with pytest.raises(LeaseLost):
         promote(run, Decision(True, ("better",)), outputs)
     assert len(registry(copy).history()) == 1
+
+
+def test_what_cannot_be_cleaned_changes_no_outcome(world, copy, tmp_path, capsys):
+    config, run = configuration(world.config(copy) | {"keep_runs": 1}, tmp_path), only_run(copy)
+    for number in range(2):
+        shutil.copytree(run, run.parent / f"old-{number}")
+        (run.parent / f"old-{number}" / FINISHED).write_text("{}")
+    before = contents(copy / "registry" / "runs")
+    lease = acquire(registry(copy).store, LeaseConfig(ttl_s=0.2))
+    acquire(registry(copy).store, LeaseConfig(ttl_s=0.2))  # it was taken for dead
+    make_room(config, registry(copy), lease)
+    assert "the next run goes on" in capsys.readouterr().out and contents(copy / "registry" / "runs") == before
+    assert "is promoted" in retrain(config)
+    assert "removed what is bulky of 2 old runs" in capsys.readouterr().out and files(run / "bundle")
 
 
 def test_a_candidate_that_was_rolled_back_does_not_come_again(world, copy, tmp_path):
