@@ -1,11 +1,12 @@
 """Old runs lose what is bulky and nothing else; cleaning may be cut off anywhere; models and what decided stay as they were."""
 
 import json
+import shutil
 import uuid
 
 import pytest
 
-from infra.lease import LeaseConfig, LeaseLost, acquire
+from infra.lease import Lease, LeaseConfig, LeaseLost, acquire
 from infra.registry import BOOTSTRAP, PROMOTION, Entry, Registry
 from infra.storage import FolderStore, open_store
 from pipelines import evaluation_page, retention
@@ -124,11 +125,13 @@ def test_a_run_goes_on_from_the_last_step_that_is_whole_wherever_its_cleaning_wa
 
 
 def test_cut_off_anywhere_and_done_again_it_ends_as_undisturbed(tmp_path, monkeypatch):
-    def world(name: str) -> tuple[Registry, object]:
-        of = Registry(str(tmp_path / name))
-        for number in range(3):
-            put_run(of, number, without="finished.json" if number == 0 else "")
-        of.store.put("runs/r0/lm/config.json", b"x")
+    first = Registry(str(tmp_path / "first"))
+    for number in range(3):
+        put_run(first, number, without="finished.json" if number == 0 else "")
+    first.store.put("runs/r0/lm/config.json", b"x")
+
+    def world(name: str) -> tuple[Registry, Lease]:
+        of = Registry(str(shutil.copytree(tmp_path / "first", tmp_path / name)))
         return of, acquire(of.store, LeaseConfig(0.2))
 
     of, lease = world("undisturbed")

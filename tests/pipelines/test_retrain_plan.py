@@ -13,6 +13,8 @@ from pipelines.retrain_config import read
 from tests.pipelines.conftest import contents
 from tests.pipelines.retraining import World, make_world
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> World:
