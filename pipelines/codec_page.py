@@ -8,7 +8,7 @@ import numpy as np
 
 from pipelines.codec_table import PUBLISHED_COLUMNS, PUBLISHED_ON, Report, Row, interval, number
 from pipelines.listen_page import Role, role
-from simulation.levels import to_int16
+from simulation.signals.levels import to_int16
 
 BESIDE_PLAYERS = ("mel_distance", "si_sdr", "pesq_wb", "stoi", "dnsmos_ovrl")
 

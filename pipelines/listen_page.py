@@ -15,7 +15,7 @@ from pipelines.outliers import Choice, Reason, label_names, misses, values_of
 from pipelines.pictures import frequency_ticks, histogram_svg, spectrogram_png
 from simulation.example import Clip
 from simulation.labels import RESIDUAL_LIMIT_DB, disagreements, tolerance_of
-from simulation.levels import active_power, db, from_int16
+from simulation.signals.levels import active_power, db, from_int16
 
 UNITS = {"db": "dB", "s": "s", "hz": "Hz", "ms": "ms", "share": "%"}
 ACRONYMS = {

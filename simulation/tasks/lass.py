@@ -12,15 +12,24 @@ from functools import partial
 import msgspec
 import numpy as np
 
+from simulation.acoustics.reverberation import Reverberated, reverberate
+from simulation.acoustics.rooms import AnyRoom, RoomRange
 from simulation.bank import Bank
-from simulation.distinct import Candidate, SourceRange, pick
+from simulation.descriptions.distinct import Candidate, SourceRange, pick
+from simulation.descriptions.queries import LANGUAGES, QueryKind, description, query
 from simulation.example import Clip, Example, Load, SourceError
-from simulation.levels import ACTIVE_FRAME_S, PEAK_LIMIT, db, from_int16, gain_for_ratio, joint_gain, round_gain, to_int16
-from simulation.mixing import Activity, Placed, activity, finite, placed, residual_db, summed, tiled, total
-from simulation.queries import LANGUAGES, QueryKind, description, query
-from simulation.reverberation import Reverberated, reverberate
-from simulation.rooms import AnyRoom, RoomRange
 from simulation.seeds import Rng, chance, integer, uniform
+from simulation.signals.levels import (
+    ACTIVE_FRAME_S,
+    PEAK_LIMIT,
+    db,
+    from_int16,
+    gain_for_ratio,
+    joint_gain,
+    round_gain,
+    to_int16,
+)
+from simulation.signals.mixing import Activity, Placed, activity, finite, placed, residual_db, summed, tiled, total
 
 MIN_ACTIVE_S = 0.1  # a sound with less of it cannot be heard out
 
