@@ -1,7 +1,6 @@
 """Sound events on a time line: cut from their clips, given soft edges and a level."""
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,12 +8,11 @@ import msgspec
 import numpy as np
 
 from simulation.bank import Bank
-from simulation.example import Clip, Load, SourceError
-from simulation.signals.levels import ACTIVE_FRAME_S, SILENCE_DB, frame_powers, from_int16, round_gain
-from simulation.signals.mixing import Activity, activity, peak
+from simulation.example import Clip, Load
+from simulation.signals.levels import ACTIVE_FRAME_S, SILENCE_DB, frame_powers, from_int16
+from simulation.signals.mixing import Activity, activity, at_active_level, peak
 
 SILENCE = 10 ** (SILENCE_DB / 20)
-MIN_ACTIVE_S = 0.1  # a sound with less of it cannot be heard out
 ATTACK_S, CUT_S = 0.003, 0.05  # ramps: at the beginning of a file, where its attack is, and wherever it was cut
 
 
@@ -34,16 +32,10 @@ def at_level(load: Load, clip: Clip, level_db: float, sample_rate_hz: int) -> np
 def levelled(audio: np.ndarray, clip: Clip, level_db: float, sample_rate_hz: int) -> np.ndarray:
     """`audio`, which was made of the clip, at this active level in dBFS. SourceError if it is as good as silent."""
     loud = peak(audio)
-    if (
-        loud > SILENCE
-    ):  # at full scale, or the floor of -90 dBFS takes frames out of a quiet file that are active at the new level
+    # At full scale, or the floor of -90 dBFS takes frames out of a quiet file that are active at the new level.
+    if loud > SILENCE:
         audio = audio * np.float32(1 / loud)
-    found = activity(audio, sample_rate_hz)
-    active_s = float(found.frames.sum()) * ACTIVE_FRAME_S
-    if active_s < MIN_ACTIVE_S:
-        detail = f"{active_s:.2f} s of sound from frame {clip.start_frame} on, {MIN_ACTIVE_S} s are needed"
-        raise SourceError(clip.id, clip.path, "too_short" if active_s else "silent", detail)
-    return audio * np.float32(round_gain(10 ** (level_db / 20) / math.sqrt(found.power)))
+    return at_active_level(audio, clip, level_db, sample_rate_hz)
 
 
 def _soften(audio: np.ndarray, attack: int, release: int) -> None:

@@ -7,9 +7,20 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from simulation.example import Clip, Load
-from simulation.signals.levels import db, frame_powers, from_int16, is_active, joint_gain, power, to_int16
+from simulation.example import Clip, Load, SourceError
+from simulation.signals.levels import (
+    ACTIVE_FRAME_S,
+    db,
+    frame_powers,
+    from_int16,
+    is_active,
+    joint_gain,
+    power,
+    round_gain,
+    to_int16,
+)
 
+MIN_ACTIVE_S = 0.1  # a sound with less of it cannot be heard out
 SEAM_S = 0.02  # cross-fade where a short background is repeated
 # A frame at the edge of being active may be active in float32 and not in int16: with few frames that is over 0.1 dB. Such
 # parts are mixed again, aimed past the miss, and a little lower so that their samples round in other ways.
@@ -112,6 +123,16 @@ def activity(audio: np.ndarray, sample_rate_hz: int) -> Activity:
     powers = frame_powers(audio, sample_rate_hz)
     frames = is_active(powers)
     return Activity(frames, float(powers[frames].mean()) if frames.any() else 0.0)
+
+
+def at_active_level(audio: np.ndarray, clip: Clip, level_db: float, sample_rate_hz: int) -> np.ndarray:
+    """`audio`, which was made of the clip, at this active level in dBFS. SourceError if it is as good as silent."""
+    found = activity(audio, sample_rate_hz)
+    active_s = float(found.frames.sum()) * ACTIVE_FRAME_S
+    if active_s < MIN_ACTIVE_S:
+        detail = f"{active_s:.2f} s of sound from frame {clip.start_frame} on, {MIN_ACTIVE_S} s are needed"
+        raise SourceError(clip.id, clip.path, "too_short" if active_s else "silent", detail)
+    return audio * np.float32(round_gain(10 ** (level_db / 20) / math.sqrt(found.power)))
 
 
 def just_missed(misses_db: Sequence[float]) -> bool:

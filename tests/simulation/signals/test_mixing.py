@@ -3,11 +3,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulation.example import Clip
-from simulation.signals.levels import active_frames, active_power, from_int16
+from simulation.example import Clip, SourceError
+from simulation.signals.levels import active_frames, active_power, db, from_int16
 from simulation.signals.mixing import (
     Placed,
     activity,
+    at_active_level,
     finite,
     peak,
     placed,
@@ -116,3 +117,18 @@ def test_labels_are_finite_python_floats():
     assert all(type(value) is float for value in labels.values())
     with pytest.raises(ValueError, match="snr_db"):
         finite({"snr_db": float("nan")})
+
+
+@pytest.mark.parametrize("level_db", [-60.0, -25.0, -3.0])
+def test_a_sound_comes_to_the_level_that_its_active_part_is_asked_for(level_db):
+    audio = np.concatenate([noise(8000), np.zeros((1, 24000), np.float32)], axis=1)
+    levelled = at_active_level(audio, clip(32000), level_db, RATE_HZ)
+    assert db(active_power(levelled, RATE_HZ)) == pytest.approx(level_db, abs=0.01)
+
+
+@pytest.mark.parametrize(("num_samples", "reason"), [(0, "silent"), (640, "too_short")])
+def test_a_sound_that_cannot_be_heard_out_is_refused_with_why(num_samples, reason):
+    audio = np.zeros((1, 32000), np.float32)
+    audio[:, :num_samples] = noise(num_samples)
+    with pytest.raises(SourceError, match=f"c.flac .*: {reason}: .* s are needed"):
+        at_active_level(audio, clip(32000), -25.0, RATE_HZ)

@@ -10,17 +10,6 @@ from tests.simulation.espeak_corpus import changed
 DEFAULT = EditRange()
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    root = tmp_path_factory.mktemp("espeak")
-    return root, espeak_corpus.write(root)
-
-
-@pytest.fixture(scope="module")
-def bank(corpus):
-    return espeak_corpus.opened(*corpus)[0]
-
-
 def plans(bank, operation, natural_target, config=DEFAULT, count=40):
     """(drawing, plan) of those utterances that have one."""
     for seed in range(count):

@@ -9,17 +9,6 @@ from tests.simulation import espeak_corpus
 from tests.simulation.espeak_corpus import SENTENCES, VOICES, changed
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    root = tmp_path_factory.mktemp("espeak")
-    return root, espeak_corpus.write(root)
-
-
-@pytest.fixture(scope="module")
-def bank(corpus):
-    return espeak_corpus.opened(*corpus)[0]
-
-
 def rng(seed=0):
     return np.random.default_rng(seed)
 
