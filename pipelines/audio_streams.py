@@ -8,7 +8,7 @@ import numpy as np
 import soxr
 
 from simulation.clips import FULL_SCALE_LIMIT
-from simulation.levels import SILENCE_DB, amplitude
+from simulation.signals.levels import SILENCE_DB, amplitude
 
 PIECE_SAMPLES = 1 << 16
 

@@ -19,7 +19,7 @@ from pipelines import containers
 from pipelines.file_batches import FileWork, in_batches
 from simulation.clips import FULL_SCALE_LIMIT
 from simulation.example import REASONS as SOURCE_REASONS
-from simulation.levels import SILENCE_DB, amplitude
+from simulation.signals.levels import SILENCE_DB, amplitude
 
 REASONS = SOURCE_REASONS | {
     "unsupported": "a file of a kind that the format does not take",

@@ -1,14 +1,13 @@
 """The page of a codec report: tables, usage bars and players, as one HTML document by the template codec_report.html."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-import jinja2
 import numpy as np
 
 from pipelines.codec_table import PUBLISHED_COLUMNS, PUBLISHED_ON, Report, Row, interval, number
 from pipelines.listen_page import Role, role
-from simulation.levels import to_int16
+from pipelines.page import html
+from simulation.signals.levels import to_int16
 
 BESIDE_PLAYERS = ("mel_distance", "si_sdr", "pesq_wb", "stoi", "dnsmos_ovrl")
 
@@ -40,13 +39,6 @@ def as_file(wave: np.ndarray) -> np.ndarray:
 
 def page(report: Report, examples: list[Example]) -> str:
     """The whole HTML document; every text in it is escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "interval": interval}
     published = {"columns": PUBLISHED_COLUMNS, "on": PUBLISHED_ON}
-    return environment.get_template("codec_report.html").render(report=report, examples=examples, published=published)
+    filters = {"number": number, "interval": interval}
+    return html("codec_report.html", filters, report=report, examples=examples, published=published)

@@ -167,18 +167,24 @@ def _products(device: str) -> Finding:
 
 def deepspeed(config: Doctor) -> Iterator[Finding]:
     """Training imports it; where it breaks it does so then, in a process of its own here."""
-    script = "import deepspeed; print(deepspeed.__version__)"
     try:
-        words = [sys.executable, "-c", script]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=IMPORT_S, check=False)
+        said = _said_by("import deepspeed; print(deepspeed.__version__)", IMPORT_S)
     except subprocess.TimeoutExpired:
         yield Finding("fail", f"import deepspeed: not done in {IMPORT_S} s", "look for stale locks above, then try again")
-        return
+    except ChildProcessError as error:
+        yield Finding("fail", f"import deepspeed: {error}", "make setup")
+    else:
+        yield Finding("ok", f"DeepSpeed {said.split()[-1]} can be imported")
+
+
+def _said_by(script: str, limit_s: float) -> str:
+    """What Python prints in a process of its own. ChildProcessError with its last line of complaint, TimeoutExpired."""
+    words = [sys.executable, "-c", script]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=limit_s, check=False)
     if done.returncode:
-        said = done.stderr.strip().splitlines()
-        yield Finding("fail", f"import deepspeed: {said[-1] if said else 'failed'}", "make setup")
-        return
-    yield Finding("ok", f"DeepSpeed {done.stdout.split()[-1]} can be imported")
+        complaints = done.stderr.strip().splitlines()
+        raise ChildProcessError(complaints[-1] if complaints else "failed")
+    return done.stdout
 
 
 def threads(config: Doctor) -> Iterator[Finding]:
@@ -247,17 +253,13 @@ def ray(config: Doctor) -> Iterator[Finding]:
         "from infra import cluster; import ray; cluster.start(); print(ray.__version__, int(ray.cluster_resources()['CPU']))"
     )
     try:
-        words = [sys.executable, "-c", script]
-        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=RAY_S, check=False)
+        version, num_cpus = _said_by(script, RAY_S).split()[-2:]
     except subprocess.TimeoutExpired:
         yield Finding("fail", f"Ray on {where}: no answer in {RAY_S} s", "ray stop --force, then try again")
-        return
-    if done.returncode:
-        said = done.stderr.strip().splitlines()
-        yield Finding("fail", f"Ray on {where}: {said[-1] if said else 'failed'}", "unset RAY_ADDRESS, or start that cluster")
-        return
-    version, num_cpus = done.stdout.split()[-2:]
-    yield Finding("ok", f"Ray {version} on {where}: {num_cpus} CPUs")
+    except ChildProcessError as error:
+        yield Finding("fail", f"Ray on {where}: {error}", "unset RAY_ADDRESS, or start that cluster")
+    else:
+        yield Finding("ok", f"Ray {version} on {where}: {num_cpus} CPUs")
 
 
 def libraries(config: Doctor) -> Iterator[Finding]:

@@ -30,6 +30,7 @@ from pipelines.evaluation_cases import KNOWN
 from pipelines.evaluation_job import Job, Judging, bundle_id, code_version, make, parts, pieces
 from pipelines.evaluation_page import PAGE
 from pipelines.generation import Options
+from pipelines.judging_options import JudgingOptions
 from pipelines.rendering import ROOT
 from pipelines.train_run import split as places
 from training.metrics.clip_table import DESCRIPTION, INPUT, MASK, MODEL, ORACLE, TARGET, Evaluation, read, table, write
@@ -38,8 +39,8 @@ RESERVED = (INPUT, ORACLE, MASK, TARGET)
 
 
 @dataclass(frozen=True)
-class Evaluate:
-    """What to judge, on what, and where the result goes."""
+class Places:
+    """Where it comes from and where it goes; on the command line these come first, then how to judge."""
 
     model: str = ""
     """A bundle: folder or s3:// prefix. Several, separated by commas, are compared; NAME=PLACE names one."""
@@ -48,22 +49,12 @@ class Evaluate:
     separated by commas."""
     out: str = "data/evaluations"
     """Folder or s3:// prefix for the evaluation."""
-    split: str = "test"
-    """Datasets of other splits are left out."""
-    count: int = 0
-    """Examples of each dataset, the first ones; 0: all."""
-    metrics: tuple[str, ...] = ()
-    """Only these."""
-    plug_in: tuple[str, ...] = ()
-    """Metrics with weights of yours: NAME=FILE.onnx@SHA256, NAME=MODULE:FUNCTION@FILE@SHA256 or NAME=MODULE:FUNCTION."""
-    recogniser: str = ""
-    """For word errors: MODULE:FUNCTION@FILE@SHA256, MODULE:FUNCTION, or pocketsphinx, which is a poor one."""
-    seed: int = 0
-    """Of what is drawn, for each example apart."""
-    heard: int = 6
-    """Examples of each task to listen to on the page; 0: no page."""
-    clips_per_part: int = 16
-    """Examples that are committed together."""
+
+
+@dataclass(frozen=True)
+class Evaluate(JudgingOptions, Places):
+    """What to judge, on what, and where the result goes."""
+
     resources: tyro.conf.OmitArgPrefixes[Resources] = field(default_factory=Resources)
     options: Options = field(default_factory=Options)
 

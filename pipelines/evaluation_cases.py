@@ -10,7 +10,7 @@ from infra.dataset import Dataset
 from infra.shards import ShardError, decode_member, read_raw
 from lm.tasks import TASKS
 from pipelines.encoding import target_roles
-from simulation.levels import from_int16
+from simulation.signals.levels import from_int16
 from training.data.token_source import TEXTS
 from training.keys import key
 from training.metrics.scoring import SPEECH

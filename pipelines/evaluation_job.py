@@ -31,7 +31,7 @@ from training.metrics.word_errors import recogniser
 
 RETRIES = 3  # of an actor that died, or of a store that could not be reached
 CODE = (
-    *("codec", "lm", "training/metrics", "infra/shards.py", "simulation/levels.py"),
+    *("codec", "lm", "training/metrics", "infra/shards.py", "simulation/signals/levels.py"),
     *(f"pipelines/{name}.py" for name in ("generation", "audio_streams", "long_audio", "speaker_order", "codec_measures")),
     *(f"pipelines/evaluation_{name}.py" for name in ("cases", "systems", "part")),
 )  # what the numbers come from

@@ -4,15 +4,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 
 from pipelines.codec_table import number
 from pipelines.listen_page import Role
+from pipelines.page import html
 from pipelines.pictures import strip_svg
 from training.metrics.clip_table import INPUT, MASK, METRIC, ORACLE, REASON, TARGET, Evaluation
 from training.metrics.task_metrics import SETS
@@ -208,15 +207,8 @@ def interval(row: Mapping[str, Any]) -> str:
 
 def page(evaluation: Evaluation, shown: Sequence[Section]) -> str:
     """The whole HTML document; every text in it is escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "interval": interval, "verdict": verdict}
+    filters = {"number": number, "interval": interval, "verdict": verdict}
     about = evaluation.description
     settings = json.dumps(about["parents"]["settings"], indent=2, sort_keys=True)
-    template = environment.get_template("evaluation_report.html")
-    return template.render(about=about, sections=shown, models=models_of(evaluation), settings=settings)
+    values = {"about": about, "sections": shown, "models": models_of(evaluation), "settings": settings}
+    return html("evaluation_report.html", filters, **values)

@@ -14,7 +14,7 @@ from pocketsphinx import Decoder
 
 from pipelines.pronunciation import pronounce
 from pipelines.word_times import Refused, Words, written
-from simulation.levels import db
+from simulation.signals.levels import db
 
 RATE_HZ = 16_000
 FRAMES_PER_S = 100

@@ -41,7 +41,7 @@ from pipelines.testsets.items import Item, TestSet, Wanted
 from pipelines.testsets.packing import Packing, Refused, key_of, pack
 from pipelines.testsets.registry import LAYOUTS, read
 
-CODE = ("pipelines/testsets", "infra/shards.py", "simulation/levels.py")
+CODE = ("pipelines/testsets", "infra/shards.py", "simulation/signals/levels.py")
 LIBRARIES = ("numpy", "soxr", "soundfile")
 
 

@@ -4,18 +4,17 @@ import base64
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-import jinja2
 import numpy as np
 import pandas as pd
 
 from infra.shards import encode_flac
 from pipelines.outliers import Choice, Reason, label_names, misses, values_of
+from pipelines.page import html
 from pipelines.pictures import frequency_ticks, histogram_svg, spectrogram_png
 from simulation.example import Clip
 from simulation.labels import RESIDUAL_LIMIT_DB, disagreements, tolerance_of
-from simulation.levels import active_power, db, from_int16
+from simulation.signals.levels import active_power, db, from_int16
 
 UNITS = {"db": "dB", "s": "s", "hz": "Hz", "ms": "ms", "share": "%"}
 ACRONYMS = {
@@ -127,14 +126,7 @@ class Section:
 
 def page(sections: list[Section]) -> str:
     """The whole HTML document; every text in it is escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("listen.html").render(sections=sections)
+    return html("listen.html", sections=sections)
 
 
 def role(

@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 
-from simulation.levels import from_int16
+from simulation.signals.levels import from_int16
 
 WINDOW_S, HOP_S = 0.032, 0.01
 MAX_COLUMNS = 1000  # a longer signal has a longer hop

@@ -41,7 +41,7 @@ from pipelines.check_audio import FOUND, FRAMES_PER_BLOCK, Found, Reject, Stated
 from pipelines.corpus import BYTES_IN_PROCESS, HOME, QUARANTINE_COLUMNS
 from pipelines.file_batches import FileWork, in_batches
 from pipelines.formats.tree import records
-from simulation.levels import SILENCE_DB, amplitude, joint_gain
+from simulation.signals.levels import SILENCE_DB, amplitude, joint_gain
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ("pipelines/prepare.py", "pipelines/check_audio.py")  # what the bytes and the rejects come from

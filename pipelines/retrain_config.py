@@ -26,6 +26,7 @@ import tyro
 
 from infra.config import from_json, to_json
 from infra.lease import LeaseConfig
+from pipelines.judging_options import JudgingOptions
 from pipelines.train_lm import DEFAULT_PRESET, TrainLM, presets
 from simulation.registry import configurations
 from training.gate import GateConfig
@@ -82,22 +83,10 @@ class Frozen:
 
 
 @dataclass(frozen=True)
-class JudgingConfig:
+class JudgingConfig(JudgingOptions):
     """What champion and candidate are judged on, both by the same code."""
 
     datasets: tuple[Frozen, ...] = ()
-    split: str = "test"
-    count: int = 0
-    """Examples of each dataset, the first ones; 0: all."""
-    metrics: tuple[str, ...] = ()
-    """Only these; all that the tasks have if empty."""
-    plug_in: tuple[str, ...] = ()
-    """As in `make evaluate`."""
-    recogniser: str = ""
-    seed: int = 0
-    heard: int = 6
-    """Examples of each task to listen to, on a page; 0: no page."""
-    clips_per_part: int = 16
 
 
 @dataclass(frozen=True)

@@ -211,15 +211,8 @@ def evaluate_step(run: Run, before: Outputs) -> Outputs:
         model=",".join(f"{name}={place}" for name, place in models.items()),
         data=",".join(frozen.place for frozen in judging.datasets),
         out=run.store.url,
-        split=judging.split,
-        count=judging.count,
-        metrics=judging.metrics,
-        plug_in=judging.plug_in,
-        recogniser=judging.recogniser,
-        seed=judging.seed,
-        heard=judging.heard,
-        clips_per_part=judging.clips_per_part,
         resources=Resources(data.workers, data.gpus_per_worker),
+        **judging.shared(),
     )
     return {"evaluation": evaluate(config)}
 

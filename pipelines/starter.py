@@ -32,8 +32,8 @@ from tqdm import tqdm
 
 from infra import command_line, corpus_manifest
 from infra.shards import encode_flac
-from simulation.levels import active_power, amplitude, joint_gain, to_int16
 from simulation.seeds import Rng, uniform
+from simulation.signals.levels import active_power, amplitude, joint_gain, to_int16
 from simulation.starter import music, noises, sounds, texts, voices, waves
 
 Role = Literal["speech", "event", "noise", "music"]

@@ -5,7 +5,6 @@ to listen to, report.html.
 """
 
 import dataclasses
-import functools
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +25,18 @@ from infra.progress import Progress
 from infra.storage import open_store
 from infra.tracking import Tracker
 from pipelines import corpus as corpora
-from pipelines.train_run import MODEL, RunFolder, begun_once, check_node, chosen, is_first, num_ranks, pace, split, train_once
+from pipelines.train_run import (
+    MODEL,
+    RunFolder,
+    check_folder,
+    check_node,
+    check_shares,
+    chosen,
+    num_ranks,
+    pace,
+    split,
+    train_and_judge,
+)
 from training.budget import LoopConfig, State
 from training.checkpoints import KeepConfig, Origin
 from training.config import CodecTraining, EngineConfig, ScheduleConfig, TrainingConfig
@@ -34,7 +44,7 @@ from training.data.config import DataConfig
 from training.data.held_out import HeldOut, Item, held_out
 from training.data.sources import open_sources
 from training.keys import key
-from training.launch import Resources, Worker, joined, require_absolute
+from training.launch import Resources, Worker, require_absolute
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ("codec", "training", "pipelines/train_codec.py", "pipelines/train_run.py", "pipelines/codec_validation.py")
@@ -70,13 +80,8 @@ class TrainCodec:
     """Held-out clips of that report."""
 
     def __post_init__(self) -> None:
-        if "://" in self.out:
-            raise ValueError(f"--out {self.out}: give a folder of this machine; --checkpoints takes an s3:// prefix")
-        batch_size, parts = self.recipe.training.batch_size, self.clips.logical_workers
-        if batch_size % parts:
-            raise ValueError(
-                f"--training.batch-size is {batch_size}: give a multiple of --clips.logical-workers, which is {parts}"
-            )
+        check_folder(self.out)
+        check_shares(self.recipe.training.batch_size, "clips", self.clips.logical_workers)
 
 
 @dataclass(frozen=True)
@@ -121,12 +126,7 @@ def presets() -> dict[str, TrainCodec]:
 
 def train_codec(config: TrainCodec, preset: str) -> Path:
     """The folder of the run, trained to the end of its budget and judged. ValueError for what a person can mend, OSError."""
-    with joined(config.resources):
-        job = begun_once(lambda: job_of(config, preset), preset)
-        train_once(job.run, functools.partial(train_rank, job), budget=config.loop, resources=config.resources)
-    if config.report and is_first() and not job.run.has_report():
-        judge(job)
-    return Path(job.run.path)
+    return train_and_judge(config, lambda: job_of(config, preset), train_rank, judge, name=preset)
 
 
 def job_of(config: TrainCodec, preset: str) -> Job:

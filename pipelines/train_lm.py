@@ -5,7 +5,6 @@ on held-out examples beside those of a unigram and, where --codec is given, of a
 """
 
 import dataclasses
-import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +26,18 @@ from lm.conditions import Encoders
 from lm.config import PRESETS, LMConfig, TokenConfig
 from lm.model import UnifiedLM
 from lm.text_encoder import check_text
-from pipelines.train_run import MODEL, RunFolder, begun_once, check_node, chosen, is_first, num_ranks, pace, split, train_once
+from pipelines.train_run import (
+    MODEL,
+    RunFolder,
+    check_folder,
+    check_node,
+    check_shares,
+    chosen,
+    num_ranks,
+    pace,
+    split,
+    train_and_judge,
+)
 from training.adversarial_config import check_tokens
 from training.budget import LoopConfig, State
 from training.checkpoints import KeepConfig, Origin
@@ -37,7 +47,7 @@ from training.data.token_examples import Cutting, TokenExample
 from training.data.token_held_out import batched, first_examples
 from training.data.token_source import TokenSource, Wanted, open_token_sources
 from training.keys import key
-from training.launch import Resources, Worker, joined, require_absolute
+from training.launch import Resources, Worker, require_absolute
 from training.lm_config import LMTraining
 from training.warm_start import warm_started
 
@@ -80,16 +90,11 @@ class TrainLM:
     """Judge the model in the end."""
 
     def __post_init__(self) -> None:
-        if "://" in self.out:
-            raise ValueError(f"--out {self.out}: give a folder of this machine; --checkpoints takes an s3:// prefix")
+        check_folder(self.out)
         for name in ("validation_examples", "judged_examples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}: give 1 or more")
-        batch_size, parts = self.recipe.training.batch_size, self.examples.logical_workers
-        if batch_size % parts:
-            raise ValueError(
-                f"--training.batch-size is {batch_size}: give a multiple of --examples.logical-workers, which is {parts}"
-            )
+        check_shares(self.recipe.training.batch_size, "examples", self.examples.logical_workers)
 
 
 @dataclass(frozen=True)
@@ -150,12 +155,7 @@ def presets() -> dict[str, TrainLM]:
 
 def train_lm(config: TrainLM, preset: str) -> Path:
     """The folder of the run, trained to the end of its budget and judged. ValueError for what a person can mend, OSError."""
-    with joined(config.resources):
-        job = begun_once(lambda: job_of(config, preset), preset)
-        train_once(job.run, functools.partial(train_rank, job), budget=config.loop, resources=config.resources)
-    if config.report and is_first() and not job.run.has_report():
-        judge(job)
-    return Path(job.run.path)
+    return train_and_judge(config, lambda: job_of(config, preset), train_rank, judge, name=preset)
 
 
 def job_of(config: TrainLM, preset: str) -> Job:

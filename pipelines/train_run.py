@@ -13,6 +13,7 @@
 
 import datetime
 import difflib
+import functools
 import json
 import logging
 import os
@@ -31,7 +32,7 @@ from infra.storage import FolderStore, open_store
 from training.budget import LoopConfig, State
 from training.checkpoints import REMEDY, Checkpoints, KeepConfig, Origin, difference
 from training.guard import on_first_rank
-from training.launch import Resources, Stopped, Worker, is_under_torchrun, launch
+from training.launch import Resources, Stopped, Worker, is_under_torchrun, joined, launch
 
 RUN, FINISHED, MODEL, REPORT, CHECKPOINTS = "run.json", "finished.json", "model", "report.json", "checkpoints"
 PATIENCE = datetime.timedelta(days=7)  # of the other ranks, while the first builds a corpus and reads tars
@@ -84,6 +85,20 @@ class RunFolder:
         place.put(FINISHED, encode_json(about))
 
 
+def check_folder(out: str) -> None:
+    """ValueError for --out that is no folder of this machine."""
+    if "://" in out:
+        raise ValueError(f"--out {out}: give a folder of this machine; --checkpoints takes an s3:// prefix")
+
+
+def check_shares(batch_size: int, option: str, logical_workers: int) -> None:
+    """ValueError for a batch that the logical workers, which `option` has, cannot share evenly."""
+    if batch_size % logical_workers:
+        raise ValueError(
+            f"--training.batch-size is {batch_size}: give a multiple of --{option}.logical-workers, which is {logical_workers}"
+        )
+
+
 class Job(Protocol):
     """What every rank of a run needs; `config.loop` is its budget."""
 
@@ -92,6 +107,21 @@ class Job(Protocol):
 
 
 J = TypeVar("J", bound=Job)
+
+
+def train_and_judge(
+    config: Any, make: Callable[[], J], train: Callable[[J, Worker], State], judge: Callable[[J], None], *, name: str
+) -> Path:
+    """The folder of the run of preset `name`, trained to the end of its budget and then judged by the first rank.
+
+    `train` is pickled for Ray. ValueError for what a person can mend, OSError, Stopped after a signal.
+    """
+    with joined(config.resources):
+        job = begun_once(make, name)
+        train_once(job.run, functools.partial(train, job), budget=config.loop, resources=config.resources)
+    if config.report and is_first() and not job.run.has_report():
+        judge(job)
+    return Path(job.run.path)
 
 
 def begun_once(make: Callable[[], J], name: str) -> J:

@@ -20,8 +20,8 @@ from pipelines import corpus as corpora
 from pipelines.rendering import clips_of, loader, scene_from
 from simulation.example import SourceError
 from simulation.labels import RESIDUAL_LIMIT_DB, disagreements
-from simulation.mixing import residual_db
 from simulation.registry import task
+from simulation.signals.mixing import residual_db
 
 EXIT_BAD = 6
 FEW_EXAMPLES = 1000  # fewer than this are checked before Ray would have started

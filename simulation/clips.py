@@ -8,7 +8,7 @@ import soundfile
 import soxr
 
 from simulation.example import Clip, SourceError
-from simulation.levels import SILENCE_DB
+from simulation.signals.levels import SILENCE_DB
 
 Open = Callable[[str], str | BinaryIO]
 """From a clip's path to something soundfile reads: a local path, or an open binary file."""

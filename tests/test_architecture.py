@@ -65,4 +65,14 @@ def test_every_folder_is_a_package():
 
 
 def test_files_stay_small():
-    assert {name(path): count for path in FILES if (count := len(path.read_text().splitlines())) > 400} == {}
+    files = [*FILES, *sorted((ROOT / "tests").rglob("*.py"))]
+    assert {name(path): count for path in files if (count := len(path.read_text().splitlines())) > 400} == {}
+
+
+def functions(path: Path) -> list[ast.FunctionDef]:
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+
+
+def test_functions_stay_small():
+    lengths = {f"{name(path)}:{one.name}": one.end_lineno - one.lineno + 1 for path in FILES for one in functions(path)}
+    assert {place: count for place, count in lengths.items() if count > 60} == {}

@@ -17,7 +17,7 @@ from pipelines.audio_files import FileAudio
 from pipelines.audio_streams import BadAudio
 from pipelines.rendering import Rendered
 from pipelines.testsets.items import ALIGNED, MISSING, Item, Sound, TestSet
-from simulation.levels import joint_gain, power, round_gain, to_int16
+from simulation.signals.levels import joint_gain, power, round_gain, to_int16
 
 LEAST_RATE = 0.9  # of the sample rate asked for: a file of a lower one lacks a part of the spectrum
 MAX_NAME = 70

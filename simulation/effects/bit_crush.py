@@ -6,8 +6,8 @@ import msgspec
 import numpy as np
 
 from simulation.effects.distortion import scale_free_ratio_db
-from simulation.levels import round_gain
 from simulation.seeds import Rng, integer
+from simulation.signals.levels import round_gain
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ import numpy as np
 import soundfile
 import soxr
 
-from simulation.alignment import delay_samples
 from simulation.effects.band_limit import to_length
 from simulation.effects.distortion import scale_free_ratio_db
-from simulation.levels import round_gain
 from simulation.seeds import Rng, integer, uniform
+from simulation.signals.alignment import delay_samples
+from simulation.signals.levels import round_gain
 
 Kind = Literal["mp3", "opus", "vorbis", "gsm", "mu_law", "a_law", "adpcm"]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from simulation.levels import active_power, amplitude, db, power, round_gain
 from simulation.seeds import Rng, uniform
+from simulation.signals.levels import active_power, amplitude, db, power, round_gain
 
 _KNEE = np.float32(3)  # there the curve below has reached 1
 

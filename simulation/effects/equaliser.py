@@ -6,9 +6,9 @@ import msgspec
 import numpy as np
 import scipy.fft
 
-from simulation.convolution import convolve
-from simulation.levels import db, power
 from simulation.seeds import Rng, uniform
+from simulation.signals.convolution import convolve
+from simulation.signals.levels import db, power
 
 RESPONSE_S = 0.25  # the narrowest peak at 91 Hz has died away
 # Centre frequencies of audiomentations.SevenBandParametricEQ: a low shelf, five peaks, a high shelf.

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from simulation.levels import amplitude, db
 from simulation.seeds import Rng, chance, uniform
+from simulation.signals.levels import amplitude, db
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import msgspec
 import numpy as np
 import scipy.signal
 
-from simulation.levels import gain_for_ratio, ratio_db, round_gain
 from simulation.seeds import Rng, chance, seed_of, stored_noise, uniform
+from simulation.signals.levels import gain_for_ratio, ratio_db, round_gain
 
 RUMBLE_CUT_HZ = 10.0  # below this no microphone answers
 HISS_HZ = 800.0

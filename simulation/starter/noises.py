@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import soxr
 
-from simulation.levels import active_power
 from simulation.seeds import Rng, integer, uniform
+from simulation.signals.levels import active_power
 from simulation.starter import texts, voices
 from simulation.starter import waves as w
 from simulation.starter.waves import Draw

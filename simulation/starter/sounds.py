@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from simulation.levels import amplitude
 from simulation.seeds import Rng, uniform
+from simulation.signals.levels import amplitude
 from simulation.starter import animals, impacts, signals, textures
 from simulation.starter.waves import Draw, highpass, samples, shelf
 

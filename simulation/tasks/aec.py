@@ -6,20 +6,20 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from simulation.acoustics import SPEED_OF_SOUND_M_S, drr_db, measured_rt60_s, onset_index
-from simulation.balance import Balanced, Part, balanced
+from simulation.acoustics.echo import Change, Echo, EchoPath, Place, PlaybackRange, echo
+from simulation.acoustics.impulse_response import SPEED_OF_SOUND_M_S, drr_db, measured_rt60_s, onset_index
+from simulation.acoustics.loudspeaker import LoudspeakerRange
+from simulation.acoustics.reverberation import TargetKind
+from simulation.acoustics.rooms import AnyRoom, MeasuredRoom, Response, Room, RoomRange, responses
 from simulation.bank import Bank
-from simulation.convolution import convolve
-from simulation.distinct import pick
-from simulation.echo import Change, Echo, EchoPath, Place, PlaybackRange, echo
+from simulation.descriptions.distinct import pick
 from simulation.example import Clip, Example, Load
-from simulation.levels import db, from_int16
-from simulation.loudspeaker import LoudspeakerRange
-from simulation.mixing import Placed, activity, finite, placed, residual_db, summed, tiled
-from simulation.reverberation import TargetKind
-from simulation.rooms import AnyRoom, MeasuredRoom, Response, Room, RoomRange, responses
 from simulation.seeds import Rng, chance, integer, uniform
-from simulation.voices import draw_voices
+from simulation.signals.balance import Balanced, Part, balanced
+from simulation.signals.convolution import convolve
+from simulation.signals.levels import db, from_int16
+from simulation.signals.mixing import Placed, activity, finite, placed, residual_db, summed, tiled
+from simulation.talkers.voices import draw_voices
 
 Scenario = Literal["double_talk", "far_end", "near_end", "path_change"]
 

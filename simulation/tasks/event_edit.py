@@ -12,15 +12,17 @@ import msgspec
 import numpy as np
 
 from simulation.bank import Bank
-from simulation.distinct import Candidate, SourceRange
-from simulation.event_captions import LANGUAGES, new_sounds, scene_caption
-from simulation.event_instructions import LANGUAGES as EDITS
-from simulation.event_instructions import instruction
-from simulation.event_layout import Frame, Span, edited_overlap, edited_sequence, merged
-from simulation.event_operations import Edit, Operation, OperationRange
-from simulation.events import Part, at_level, cut, levelled, order_share, stored_activity
+from simulation.descriptions.distinct import Candidate, SourceRange
+from simulation.descriptions.queries import sounds
+from simulation.events.captions import LANGUAGES, new_sounds, scene_caption
+from simulation.events.instructions import LANGUAGES as EDITS
+from simulation.events.instructions import instruction
+from simulation.events.layout import Frame, Span, edited_overlap, edited_sequence, merged
+from simulation.events.operations import Edit, Operation, OperationRange
+from simulation.events.timeline import Part, at_level, cut, levelled, order_share, stored_activity
 from simulation.example import Clip, Example, Load, SourceError
-from simulation.levels import (
+from simulation.seeds import Rng, chance, integer, uniform
+from simulation.signals.levels import (
     ACTIVE_FRAME_S,
     PEAK_LIMIT,
     amplitude,
@@ -31,10 +33,8 @@ from simulation.levels import (
     round_gain,
     to_int16,
 )
-from simulation.mixing import Activity, activity, finite, residual_db, summed, tiled
-from simulation.queries import sounds
-from simulation.seeds import Rng, chance, integer, uniform
-from simulation.stretch import num_stretched, speed_ratio, stretched
+from simulation.signals.mixing import Activity, activity, finite, residual_db, summed, tiled
+from simulation.signals.stretch import num_stretched, speed_ratio, stretched
 
 TRIES = 8  # choices of sounds before it is said that none suits
 STEADY = {"water", "weather", "shore", "fire", "engine", "appliance", "insect", "crowd"}

@@ -12,17 +12,34 @@ from functools import partial
 import msgspec
 import numpy as np
 
+from simulation.acoustics.reverberation import Reverberated, reverberate
+from simulation.acoustics.rooms import AnyRoom, RoomRange
 from simulation.bank import Bank
-from simulation.distinct import Candidate, SourceRange, pick
-from simulation.example import Clip, Example, Load, SourceError
-from simulation.levels import ACTIVE_FRAME_S, PEAK_LIMIT, db, from_int16, gain_for_ratio, joint_gain, round_gain, to_int16
-from simulation.mixing import Activity, Placed, activity, finite, placed, residual_db, summed, tiled, total
-from simulation.queries import LANGUAGES, QueryKind, description, query
-from simulation.reverberation import Reverberated, reverberate
-from simulation.rooms import AnyRoom, RoomRange
+from simulation.descriptions.distinct import Candidate, SourceRange, pick
+from simulation.descriptions.queries import LANGUAGES, QueryKind, description, query
+from simulation.example import Clip, Example, Load
 from simulation.seeds import Rng, chance, integer, uniform
-
-MIN_ACTIVE_S = 0.1  # a sound with less of it cannot be heard out
+from simulation.signals.levels import (
+    PEAK_LIMIT,
+    db,
+    from_int16,
+    gain_for_ratio,
+    joint_gain,
+    round_gain,
+    to_int16,
+)
+from simulation.signals.mixing import (
+    Activity,
+    Placed,
+    activity,
+    at_active_level,
+    finite,
+    placed,
+    residual_db,
+    summed,
+    tiled,
+    total,
+)
 
 
 @dataclass(frozen=True)
@@ -228,13 +245,7 @@ def _parts(scene: Scene, load: Load) -> tuple[dict[str, np.ndarray], Reverberate
 
 def _at_level(load: Load, level_db: float, sample_rate_hz: int, clip: Clip) -> np.ndarray:
     """The clip at this active level; SourceError if it is as good as silent."""
-    audio = load(clip)
-    found = activity(audio, sample_rate_hz)
-    active_s = float(found.frames.sum()) * ACTIVE_FRAME_S
-    if active_s < MIN_ACTIVE_S:
-        detail = f"{active_s:.2f} s of sound from frame {clip.start_frame} on, {MIN_ACTIVE_S} s are needed"
-        raise SourceError(clip.id, clip.path, "too_short" if active_s else "silent", detail)
-    return audio * np.float32(round_gain(10 ** (level_db / 20) / math.sqrt(found.power)))
+    return at_active_level(load(clip), clip, level_db, sample_rate_hz)
 
 
 def _stored(parts: dict[str, np.ndarray], scene: Scene) -> dict[str, np.ndarray]:

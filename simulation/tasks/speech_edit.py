@@ -13,16 +13,16 @@ import msgspec
 import numpy as np
 
 from simulation.bank import Bank
-from simulation.distinct import pick
-from simulation.edits import Edit, Operation, locate
+from simulation.descriptions.distinct import pick
 from simulation.example import Example, Load
-from simulation.instructions import LANGUAGES, instruction
-from simulation.levels import amplitude, db, from_int16, joint_gain, round_gain, to_int16
-from simulation.mixing import Activity, activity, finite
-from simulation.rewording import CONTEXT_WORDS, Drawing, EditRange, Stretch, plan, words_of
 from simulation.seeds import Rng, chance, uniform
-from simulation.splicing import Joined, Piece, click_db, cut, gaps_between, join, step_db
-from simulation.utterances import Utterance, candidates, utterance
+from simulation.signals.levels import amplitude, db, from_int16, joint_gain, round_gain, to_int16
+from simulation.signals.mixing import Activity, activity, finite
+from simulation.speech_editing.edits import Edit, Operation, locate
+from simulation.speech_editing.instructions import LANGUAGES, instruction
+from simulation.speech_editing.rewording import CONTEXT_WORDS, Drawing, EditRange, Stretch, plan, words_of
+from simulation.speech_editing.splicing import Joined, Piece, click_db, cut, gaps_between, join, step_db
+from simulation.speech_editing.utterances import Utterance, candidates, utterance
 
 MAX_MATCH_DB = 10.0
 MARGIN_S = 0.06  # of the pauses around a donor's words

@@ -4,15 +4,15 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from simulation.acoustics.rooms import RoomRange
 from simulation.bank import Bank
 from simulation.degradation import PUBLISHED as PUBLISHED_DEGRADATIONS
 from simulation.degradation import Degradations
 from simulation.example import Example, Load
-from simulation.levels import db, from_int16
-from simulation.mixing import Placed, activity, finite, placed, residual_db
-from simulation.rooms import RoomRange
 from simulation.seeds import Rng, chance
-from simulation.voices import Mix, MixRange, mixed
+from simulation.signals.levels import db, from_int16
+from simulation.signals.mixing import Placed, activity, finite, placed, residual_db
+from simulation.talkers.voices import Mix, MixRange, mixed
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,15 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from simulation.acoustics.rooms import RoomRange
 from simulation.bank import Bank
 from simulation.degradation import PUBLISHED as PUBLISHED_DEGRADATIONS
 from simulation.example import Clip, Example, Load, SourceError
-from simulation.levels import ACTIVE_FRAME_S, active_frames, db, from_int16
-from simulation.mixing import activity, finite, residual_db
-from simulation.overlap import Extent, cut, extent, last
-from simulation.rooms import RoomRange
 from simulation.seeds import Rng, chance, uniform
-from simulation.voices import Mix, VoicesRange, draw_voices, mixed
+from simulation.signals.levels import ACTIVE_FRAME_S, active_frames, db, from_int16
+from simulation.signals.mixing import activity, finite, residual_db
+from simulation.talkers.overlap import Extent, cut, extent, last
+from simulation.talkers.voices import Mix, VoicesRange, draw_voices, mixed
 
 FADE_S = 0.01  # where a voice is cut off in its speech
 MARGIN_S = 0.1  # of what is fainter than active, kept before and after a voice that is not cut

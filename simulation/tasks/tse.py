@@ -6,15 +6,15 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from simulation.acoustics.rooms import RoomRange
 from simulation.bank import Bank
 from simulation.degradation import PUBLISHED as PUBLISHED_DEGRADATIONS
-from simulation.enrolment import Enrolment, EnrolmentRange, enrol
 from simulation.example import Example, Load
-from simulation.levels import db, from_int16
-from simulation.mixing import Placed, activity, finite, placed, residual_db, summed
-from simulation.rooms import RoomRange
 from simulation.seeds import Rng, chance
-from simulation.voices import Mix, Mixture, VoicesRange, draw_voices, mixed
+from simulation.signals.levels import db, from_int16
+from simulation.signals.mixing import Placed, activity, finite, placed, residual_db, summed
+from simulation.talkers.enrolment import Enrolment, EnrolmentRange, enrol
+from simulation.talkers.voices import Mix, Mixture, VoicesRange, draw_voices, mixed
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,14 @@ import msgspec
 import numpy as np
 
 from simulation.bank import Bank
-from simulation.distinct import SourceRange, pick
-from simulation.event_captions import LANGUAGES, CaptionWordings, clause, new_sounds, plain, scene_caption, sentence
-from simulation.event_layout import GAP_S
-from simulation.events import Part, at_level, cut, levelled, order_share, stored_activity
+from simulation.descriptions.distinct import SourceRange, pick
+from simulation.events.captions import LANGUAGES, CaptionWordings, clause, new_sounds, plain, scene_caption, sentence
+from simulation.events.layout import GAP_S
+from simulation.events.timeline import Part, at_level, cut, levelled, order_share, stored_activity
 from simulation.example import Clip, Example, Load, SourceError
-from simulation.levels import PEAK_LIMIT, db, joint_gain, round_gain, to_int16
-from simulation.mixing import activity, finite
 from simulation.seeds import Rng, chance, integer, uniform
+from simulation.signals.levels import PEAK_LIMIT, db, joint_gain, round_gain, to_int16
+from simulation.signals.mixing import activity, finite
 
 Kind = Literal["event", "music", "events", "speech"]
 ROLE = {"event": "event", "music": "music", "events": "event", "speech": "speech"}

@@ -6,21 +6,21 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
+from simulation.acoustics.reverberation import reverberate
+from simulation.acoustics.rooms import AnyRoom, RoomRange
 from simulation.bank import Bank
-from simulation.cepstrum import median_f0_hz, relate
-from simulation.converter import Conversion, converter
-from simulation.disguise import Disguise, DisguiseRange, Unvoiced
-from simulation.enrolment import Enrolment, EnrolmentRange, enrol
 from simulation.example import Clip, Example, Load, SourceError
 from simulation.labels import disagreements
-from simulation.levels import amplitude, db, from_int16, joint_gain, round_gain, to_int16
-from simulation.mixing import activity, finite, summed, tiled
-from simulation.parallel import LONGEST_S, in_time, parallel_texts
-from simulation.reverberation import reverberate
-from simulation.rooms import AnyRoom, RoomRange
 from simulation.seeds import Rng, chance, uniform
-from simulation.timbre import HOP_S, Timbre, distance_db, formants, timbre
-from simulation.time_warp import timing
+from simulation.signals.levels import amplitude, db, from_int16, joint_gain, round_gain, to_int16
+from simulation.signals.mixing import activity, finite, summed, tiled
+from simulation.talkers.enrolment import Enrolment, EnrolmentRange, enrol
+from simulation.voice_conversion.cepstrum import median_f0_hz, relate
+from simulation.voice_conversion.converter import Conversion, converter
+from simulation.voice_conversion.disguise import Disguise, DisguiseRange, Unvoiced
+from simulation.voice_conversion.parallel import LONGEST_S, in_time, parallel_texts
+from simulation.voice_conversion.timbre import HOP_S, Timbre, distance_db, formants, timbre
+from simulation.voice_conversion.time_warp import timing
 
 SHORTEST_S = 0.5
 DB_PER_SEMITONE = 0.7  # of pitch in the distance of two voices: at 0.7 it tells speakers apart best

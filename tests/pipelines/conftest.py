@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from pipelines.rendering import loader, make_shard, render
 from pipelines.simulate import Simulate, bank_of, described_by
 from simulation.registry import task
 from tests.codec.samples import FIXED, make
+from tests.pipelines.browser import Browser, missing
 
 ROOT = Path(__file__).parents[2]
 RATE_HZ = 16000
@@ -134,3 +136,13 @@ def codec_folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("codec")
     make(FIXED).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def browser(tmp_path) -> Iterator[Browser]:
+    """A headless Chromium of the test's own; skipped where there is none."""
+    if missing():
+        pytest.skip(missing())
+    chromium = Browser(tmp_path / "profile")
+    yield chromium
+    chromium.close()

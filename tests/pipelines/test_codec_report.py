@@ -1,5 +1,4 @@
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +10,6 @@ from pipelines import corpus as corpora
 from pipelines.codec_report import CodecReport, Options, judge, report
 from pipelines.codec_table import CODEC, FROM_MEL, NARROW, ORIGINAL
 from tests.codec.samples import DYNAMIC, make
-from tests.pipelines.browser import Browser, missing
 from tests.pipelines.codec_clips import CORPUS, clips
 from tests.pipelines.mu_law_codec import MuLawCodec
 from tests.pipelines.test_listen import wait
@@ -117,15 +115,6 @@ def test_a_wrong_metric_is_told_before_the_model_is_looked_for(tmp_path):
         judge(CodecReport(str(tmp_path), metrics=("stio",)))
     with pytest.raises(ValueError, match=r"give NAME=FILE\.onnx@SHA256"):
         judge(CodecReport(str(tmp_path), plug_in=("utmos=/x.pt",)))
-
-
-@pytest.fixture
-def browser(tmp_path) -> Iterator[Browser]:
-    if missing():
-        pytest.skip(missing())
-    chromium = Browser(tmp_path / "profile")
-    yield chromium
-    chromium.close()
 
 
 @pytest.mark.browser

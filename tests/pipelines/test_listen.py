@@ -3,7 +3,6 @@ import hashlib
 import html.parser
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,7 @@ from infra.shards import Sample, build, decode_flac, encode_flac, encode_json
 from infra.storage import Store, open_store
 from pipelines.listen import Listen, card, listen
 from pipelines.outliers import Choice
-from tests.pipelines.browser import Browser, missing
+from tests.pipelines.browser import Browser
 
 HOSTILE = "<script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\"> & \"more\""
 
@@ -189,15 +188,6 @@ def test_a_dataset_on_s3_has_the_same_examples_and_its_page_may_lie_there(datase
     there = Page(open_store(s3).get("listen/index.html").decode())
     here = Page(page_of(dataset.url, tmp_path / "index.html"))
     assert there.all("audio") == here.all("audio")
-
-
-@pytest.fixture
-def browser(tmp_path) -> Iterator[Browser]:
-    if missing():
-        pytest.skip(missing())
-    chromium = Browser(tmp_path / "profile")
-    yield chromium
-    chromium.close()
 
 
 def wait(browser: Browser, condition: str, timeout_s: float = 15) -> None:

@@ -13,12 +13,15 @@ from pipelines.train_run import (
     REPORT,
     RunFolder,
     begun_once,
+    check_folder,
     check_node,
+    check_shares,
     chosen,
     is_first,
     num_ranks,
     pace,
     split,
+    train_and_judge,
     train_once,
 )
 from training.budget import LoopConfig, State
@@ -102,6 +105,41 @@ def test_a_job_is_told_in_its_folder_unless_it_is_finished(run):
     job = SimpleNamespace(run=run, config=SimpleNamespace(loop=LoopConfig(steps=5)))
     run.publish(Weights(), State(step=5))
     assert begun_once(lambda: job, "tiny") is job and not (Path(run.path) / "run.json").exists()
+
+
+@dataclass(frozen=True)
+class Asked:
+    report: bool = True
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=5))
+    resources: Resources = field(default_factory=Resources)
+
+
+def train(job: SimpleNamespace, worker: Worker) -> State:
+    job.run.publish(Weights(), State(step=5))
+    return State(step=5)
+
+
+def test_a_model_is_judged_when_it_is_trained_unless_it_has_a_report_or_none_is_asked_for(run):
+    told = []
+
+    def judged(job: SimpleNamespace) -> None:
+        assert job.run.is_finished(job.config.loop)
+        told.append(job)
+        (Path(run.path) / REPORT).write_text("{}")
+
+    for asked in (Asked(report=False), Asked(), Asked()):
+        job = SimpleNamespace(run=run, config=asked)
+        assert train_and_judge(asked, lambda job=job: job, train, judged, name="tiny") == Path(run.path)
+        assert len(told) == asked.report
+
+
+def test_a_folder_elsewhere_and_shares_that_do_not_come_out_even_are_refused():
+    check_folder("data/run")
+    with pytest.raises(ValueError, match=r"--out s3://b/run: give a folder of this machine; --checkpoints takes"):
+        check_folder("s3://b/run")
+    check_shares(8, "clips", 4)
+    with pytest.raises(ValueError, match=r"--training.batch-size is 8: give a multiple of --clips.logical-workers, which is 3"):
+        check_shares(8, "clips", 3)
 
 
 def rank_of(number, world_size=2, device="cpu"):

@@ -3,8 +3,8 @@
 import itertools
 import re
 
-from simulation.edits import Counted, Edit, Named, Place
-from simulation.instructions import OPERATIONS, Wordings
+from simulation.speech_editing.edits import Counted, Edit, Named, Place
+from simulation.speech_editing.instructions import OPERATIONS, Wordings
 
 
 def readings(text: str, wordings: Wordings) -> list[Edit]:

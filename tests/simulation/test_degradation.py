@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from infra.config import from_json, to_json
-from simulation.alignment import delay_samples
 from simulation.degradation import PUBLISHED, Degradations, Effect, apply
 from simulation.effects.clip import Clip, ClipRange
 from simulation.effects.gain import Gain
@@ -13,6 +12,7 @@ from simulation.effects.packet_loss import PacketLoss
 from simulation.effects.wind import WindRange
 from simulation.labels import disagreements
 from simulation.seeds import Rng
+from simulation.signals.alignment import delay_samples
 from tests.simulation.effects.conftest import KINDS, noisy_voice
 
 NUM_SAMPLES = 48000

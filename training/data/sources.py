@@ -1,6 +1,6 @@
 """Sources of clips: what the stream asks of one, which ones a configuration names, how often each is drawn."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -19,11 +19,16 @@ from training.data.windows import Order
 from training.keys import generator
 
 
-class Source(Protocol):
-    """Clips of one domain, numbered from 0."""
+class Named(Protocol):
+    """Data at some place."""
 
     id: str  # of the content: the same data has the same order wherever it lies
     where: str
+
+
+class Source(Named, Protocol):
+    """Clips of one domain, numbered from 0."""
+
     domain: str
     table: pa.Table  # a row a clip: its key, and what else is known, such as speaker and group
 
@@ -55,12 +60,17 @@ def open_sources(config: DataConfig, folder: Store, splits: Sequence[str] = ("tr
         raise ValueError(
             f"no data to train on ({there}): name --corpus or --data of a domain that has a weight in --clips.weights"
         )
+    check_distinct(sources)
+    return sources
+
+
+def check_distinct(sources: Iterable[Named]) -> None:
+    """ValueError for data that were named twice."""
     places: dict[str, str] = {}
     for source in sources:
         if source.id in places:
             raise ValueError(f"{source.where} and {places[source.id]} are the same data: name one of them")
         places[source.id] = source.where
-    return sources
 
 
 def _of_shards(spec: str, config: DataConfig, folder: Store, splits: Sequence[str]) -> list[ShardSource]:

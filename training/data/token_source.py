@@ -17,6 +17,7 @@ from lm.tasks import TASKS, task
 from lm.text_encoder import check_text
 from training.data.quarantine import Rejected
 from training.data.shard_source import ShardSource, read_whole
+from training.data.sources import check_distinct
 from training.data.token_config import TokenData
 from training.data.token_examples import RATE_HZ, Cutting, Encoded, num_prefix
 
@@ -81,11 +82,7 @@ def open_token_sources(data: TokenData, wanted: Wanted) -> list[TokenSource]:
     if not sources:
         there = ", ".join(sorted({_task(dataset) for dataset in datasets}))
         raise ValueError(f"no data to train on: none of the tasks that are there ({there}) has a weight")
-    places: dict[str, str] = {}
-    for source in sources:
-        if source.id in places:
-            raise ValueError(f"{source.where} and {places[source.id]} are the same data: name one of them")
-        places[source.id] = source.where
+    check_distinct(sources)
     return sources
 
 

@@ -7,7 +7,7 @@ import soundfile
 from infra.shards import KEY, decode_flac
 from pipelines.testsets.items import Item, Sound, TestSet, paired
 from pipelines.testsets.packing import Packing, Refused, key_of, pack
-from simulation.levels import from_int16, power
+from simulation.signals.levels import from_int16, power
 
 
 def tried(made, item: Item, task: str = "sr"):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from simulation.degradation import Degradations, Effect
-from simulation.levels import at_level
 from simulation.seeds import Rng, stored_noise
+from simulation.signals.levels import at_level
 
 KINDS = Degradations().names()
 

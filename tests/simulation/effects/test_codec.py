@@ -3,10 +3,10 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from simulation.alignment import delay_samples
 from simulation.effects.band_limit import bandwidth_hz
 from simulation.effects.codec import Codec, CodecRange, Kind
 from simulation.seeds import Rng
+from simulation.signals.alignment import delay_samples
 from tests.simulation.effects.conftest import noisy_voice
 
 KINDS = get_args(Kind)

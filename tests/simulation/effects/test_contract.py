@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import simulation.effects
-from simulation.alignment import delay_samples
 from simulation.degradation import Degradations, Effect, apply
+from simulation.signals.alignment import delay_samples
 from tests.simulation.effects.conftest import KINDS, noisy_voice, some
 
 ROOT = Path(__file__).parents[3]

@@ -3,8 +3,8 @@ import math
 import numpy as np
 
 from simulation.effects.distortion import Distortion, DistortionRange, saturated, scale_free_ratio_db
-from simulation.levels import power
 from simulation.seeds import Rng, stored_noise
+from simulation.signals.levels import power
 from tests.simulation.effects.conftest import noisy_voice
 
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from simulation.effects.wind import Wind, WindRange
-from simulation.levels import frame_powers
 from simulation.seeds import Rng
+from simulation.signals.levels import frame_powers
 from tests.simulation.effects.conftest import noisy_voice
 
 WIND = Wind(snr_db=3.0, corner_hz=60.0, gust_s=0.3, lull_db=20.0, seed=42)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from simulation.levels import to_int16
 from simulation.seeds import Rng
+from simulation.signals.levels import to_int16
 from simulation.starter import sounds, texts
 from simulation.starter.waves import SAMPLE_RATE_HZ
 from tests.simulation.starter.measures import centroid_hz, flatness

@@ -6,15 +6,15 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
+from simulation.acoustics.echo import PlaybackRange
+from simulation.acoustics.loudspeaker import LoudspeakerRange
+from simulation.acoustics.rooms import MeasuredRoom, RoomRange
 from simulation.bank import Bank
-from simulation.echo import PlaybackRange
 from simulation.example import SourceError
 from simulation.labels import disagreements
-from simulation.levels import from_int16, ratio_db
-from simulation.loudspeaker import LoudspeakerRange
-from simulation.mixing import activity
-from simulation.rooms import MeasuredRoom, RoomRange
 from simulation.seeds import Rng
+from simulation.signals.levels import from_int16, ratio_db
+from simulation.signals.mixing import activity
 from simulation.tasks import aec
 from simulation.tasks.aec import Config, ScenarioShares, Scene
 

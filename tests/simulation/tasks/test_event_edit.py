@@ -6,17 +6,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from simulation.ambiguity import clash, concept
 from simulation.bank import Bank
-from simulation.distinct import SourceRange, facts, voice_of
-from simulation.event_captions import ENGLISH as ENGLISH_CAPTIONS
-from simulation.event_captions import clause
-from simulation.event_operations import OPERATIONS, OperationRange
+from simulation.descriptions.ambiguity import clash, concept
+from simulation.descriptions.distinct import SourceRange, facts, voice_of
+from simulation.descriptions.queries import ENGLISH, sounds
+from simulation.events.captions import ENGLISH as ENGLISH_CAPTIONS
+from simulation.events.captions import clause
+from simulation.events.operations import OPERATIONS, OperationRange
 from simulation.example import SourceError
 from simulation.labels import disagreements
-from simulation.levels import from_int16, power
-from simulation.queries import ENGLISH, sounds
 from simulation.seeds import Rng
+from simulation.signals.levels import from_int16, power
 from simulation.tasks.event_edit import AFTER, STEADY, Config, Scene, draw, render
 
 

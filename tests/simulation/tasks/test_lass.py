@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from simulation.ambiguity import clash, concept
 from simulation.bank import Bank
-from simulation.distinct import SourceRange, facts, voice_of
+from simulation.descriptions.ambiguity import clash, concept
+from simulation.descriptions.distinct import SourceRange, facts, voice_of
 from simulation.example import SourceError
 from simulation.labels import disagreements
-from simulation.levels import from_int16, ratio_db
 from simulation.seeds import Rng
+from simulation.signals.levels import from_int16, ratio_db
 from simulation.tasks.lass import PRESETS, Config, QueryShares, Scene, draw, render
 
 ONLY = {

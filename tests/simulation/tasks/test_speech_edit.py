@@ -5,14 +5,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from simulation.edits import apply
 from simulation.example import Example
-from simulation.instructions import ENGLISH
 from simulation.labels import disagreements
-from simulation.levels import active_power
-from simulation.rewording import EditRange, OperationShares
 from simulation.seeds import Rng
-from simulation.splicing import gaps_between
+from simulation.signals.levels import active_power
+from simulation.speech_editing.edits import apply
+from simulation.speech_editing.instructions import ENGLISH
+from simulation.speech_editing.rewording import EditRange, OperationShares
+from simulation.speech_editing.splicing import gaps_between
 from simulation.tasks.speech_edit import Config, Scene, _cut, _sources, draw, render
 from tests.simulation import espeak_corpus
 from tests.simulation.espeak_corpus import changed

@@ -4,13 +4,13 @@ import msgspec
 import numpy as np
 import pytest
 
+from simulation.acoustics.rooms import MeasuredRoom, Room
 from simulation.bank import Bank
 from simulation.degradation import Degradations
 from simulation.labels import disagreements
-from simulation.levels import from_int16
-from simulation.mixing import activity
-from simulation.rooms import MeasuredRoom, Room
 from simulation.seeds import Rng
+from simulation.signals.levels import from_int16
+from simulation.signals.mixing import activity
 from simulation.tasks import sr
 from simulation.tasks.sr import PRESETS, Config, Scene
 

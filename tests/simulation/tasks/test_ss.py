@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
+from simulation.acoustics.rooms import MeasuredRoom
 from simulation.bank import Bank
 from simulation.labels import disagreements
-from simulation.levels import active_frames, from_int16
-from simulation.overlap import extent
-from simulation.rooms import MeasuredRoom
 from simulation.seeds import Rng
+from simulation.signals.levels import active_frames, from_int16
+from simulation.talkers.overlap import extent
 from simulation.tasks import ss
 from simulation.tasks.ss import PRESETS, Config, Scene
 

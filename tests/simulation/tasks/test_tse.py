@@ -5,15 +5,15 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
+from simulation.acoustics.rooms import MeasuredRoom
 from simulation.bank import Bank
 from simulation.degradation import Degradations
-from simulation.enrolment import EnrolmentRange
 from simulation.labels import disagreements
-from simulation.rooms import MeasuredRoom
 from simulation.seeds import Rng
+from simulation.talkers.enrolment import EnrolmentRange
+from simulation.talkers.voices import rarely
 from simulation.tasks import tse
 from simulation.tasks.tse import PRESETS, Config, Scene
-from simulation.voices import rarely
 
 CHANNEL_NEVER = Degradations(
     **{name: replace(getattr(rarely(), name), probability=0.0) for name in rarely().names()},

@@ -5,13 +5,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from simulation.ambiguity import clash, concept
 from simulation.bank import Bank
-from simulation.event_captions import ENGLISH, clause
+from simulation.descriptions.ambiguity import clash, concept
+from simulation.events.captions import ENGLISH, clause
 from simulation.example import SourceError
 from simulation.labels import disagreements
-from simulation.levels import active_power, db, from_int16
 from simulation.seeds import Rng
+from simulation.signals.levels import active_power, db, from_int16
 from simulation.tasks.tta import MIN_TOGETHER, Config, KindShares, Scene, draw, render
 
 KINDS = tuple(vars(KindShares()))

@@ -7,13 +7,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from simulation import converter as converters
 from simulation.bank import Bank
 from simulation.example import REASONS, Clip, SourceError
 from simulation.labels import disagreements
 from simulation.seeds import Rng, stored_noise
 from simulation.tasks import vc
 from simulation.tasks.vc import PRESETS, Config, Scene
+from simulation.voice_conversion import converter as converters
 from tests.simulation.made_speech import said
 
 RATE_HZ = 16000
