@@ -83,6 +83,6 @@ def _json(store: Store, name: str) -> dict[str, Any]:
     """{} for what is no JSON object: it may be another program's."""
     try:
         found = json.loads(store.get(name))
-    except (ValueError, FileNotFoundError):
+    except (ValueError, RecursionError, FileNotFoundError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -29,12 +29,18 @@ def test_another_dataset_in_its_place_is_not_it(dataset):
 def test_a_corpus_is_found_by_its_id(corpus, tmp_path):
     wanted = corpus_manifest.read(str(corpus)).id
     assert Library(()).corpus(wanted, str(corpus)).id == wanted
-    assert Library((str(corpus.parent),)).corpus(wanted, str(tmp_path / "gone")).id == wanted
-    assert Library((str(tmp_path),)).corpus(wanted) is None
+    shutil.copytree(corpus, tmp_path / "there" / "corpus")
+    assert Library((str(tmp_path / "there"),)).corpus(wanted, str(tmp_path / "gone")).id == wanted
+    assert Library((str(tmp_path / "gone"),)).corpus(wanted) is None
 
 
 def test_a_training_run_is_found_by_its_model_beside_files_of_others(tmp_path):
-    for name, text in {"a": json.dumps({"model": "m", "parents": {"codec": "c"}}), "b": "{", "c": "[]"}.items():
+    for name, text in {
+        "a": json.dumps({"model": "m", "parents": {"codec": "c"}}),
+        "b": "{",
+        "c": "[]",
+        "d": "[" * 100_000,
+    }.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "finished.json").write_text(text)
     found = Library((str(tmp_path),)).run("m")

@@ -296,7 +296,8 @@ def test_a_run_killed_at_any_moment_of_its_saves_has_a_whole_last_checkpoint(tmp
         if loaded:
             assert loaded.step >= before and loaded["generator"]["steps"] == loaded.step
             before = loaded.step
-        assert len(steps_in(FolderStore(tmp_path))) <= 4 and not list(tmp_path.rglob(".new-*"))
+        assert len(steps_in(FolderStore(tmp_path))) <= 4
+        assert len(list(tmp_path.rglob(".new-*"))) <= number + 1  # what each kill may have cut; swept when it is an hour old
         if number >= 4 and before:
             return
 
