@@ -143,7 +143,7 @@ prepare: $(READY)  ## Resample a corpus once to the rate of the tasks: CORPUS=..
 listen: $(READY)  ## Write a page to listen to datasets with: OUT=data
 	@$(PY) -m pipelines.listen $(call option,OUT,out) $(call option,COUNT,count) $(ARGS)
 
-bench: $(READY)  ## Measure speed: BENCH=simulate|codec|quantise|loader|lm|seggan|bookkeeping; the dated results are in tests/bench/RESULTS.md
+bench: $(READY)  ## Measure speed: BENCH=simulate|codec|quantise|loader|lm|overfit|seggan|bookkeeping; the dated results are in tests/bench/RESULTS.md
 	$(PY) -m tests.bench.$(BENCH) $(call option,CORPUS,corpus) $(ARGS)
 
 manifests: $(READY)  ## Render the files of a cluster (KubeRay, ray up, IAM, dashboards): DESCRIPTION=cluster.yaml OUT=data/manifests

@@ -31,8 +31,11 @@ from training.metrics.word_errors import recogniser
 
 RETRIES = 3  # of an actor that died, or of a store that could not be reached
 CODE = (
-    *("codec", "lm", "training/metrics", "infra/shards.py", "simulation/signals/levels.py"),
+    *("codec", "lm", "training/metrics", "training/keys.py", "infra/shards.py"),
+    *(f"simulation/{name}.py" for name in ("signals/levels", "clips", "example")),
+    *(f"training/data/{name}.py" for name in ("token_examples", "token_source")),
     *(f"pipelines/{name}.py" for name in ("generation", "audio_streams", "long_audio", "speaker_order", "codec_measures")),
+    *(f"pipelines/{name}.py" for name in ("bundle", "encoding")),
     *(f"pipelines/evaluation_{name}.py" for name in ("cases", "systems", "part")),
 )  # what the numbers come from
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines import encode_job, evaluation_job
+
 ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
     "pipelines": {"pipelines", "training", "simulation", "codec", "lm", "infra"},
@@ -37,6 +39,26 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+def imported(path: Path) -> set[Path]:
+    """Files of ours that the file imports, and those that they import, itself included."""
+    found, todo = set(), {path}
+    while todo:
+        found |= todo
+        todo = {other for one in todo for other in _files_of(one)} - found
+    return found
+
+
+def _files_of(path: Path) -> set[Path]:
+    modules = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    places = {ROOT / (module.replace(".", "/") + ".py") for module in modules}
+    return {place for place in places if place in FILES}
+
+
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_imports_go_down_only(path):
     room = path.relative_to(ROOT).parts[0]
@@ -57,6 +79,19 @@ def test_every_file_has_a_twin_test(path):
 def test_no_file_is_named_after_a_stdlib_module_or_a_drawer(path):
     assert path.stem not in sys.stdlib_module_names
     assert path.stem not in {"utils", "common", "base", "helpers", "misc"}
+
+
+READING = {"budget", "checkpoints", "guard", "launch", "ray_launch", "train_run", "model_card", "command_line"}
+READING |= {path.stem for path in FILES if name(path).startswith(("infra/", "training/data/"))}
+READING -= {"token_source", "token_examples", "shards"}
+"""What brings bytes from one place to another, held to a hash, or is imported beside: results do not come from it."""
+
+
+@pytest.mark.parametrize("work, job", [("encoding", encode_job), ("evaluation_part", evaluation_job)])
+def test_a_change_of_code_that_results_come_from_makes_them_anew(work, job):
+    needed = {name(path) for path in imported(ROOT / f"pipelines/{work}.py") if path.stem not in READING}
+    assert [file for file in sorted(needed) if not file.startswith(job.CODE)] == []
+    assert [place for place in job.CODE if not (ROOT / place).exists()] == []
 
 
 def test_every_folder_is_a_package():

@@ -73,7 +73,7 @@ def in_sequence(
 def edited_sequence(
     kind: str, lengths: Sequence[tuple[int, int]], frame: Frame, generator: np.random.Generator
 ) -> list[tuple[Span | None, Span | None]]:
-    """Spans before and after an edit of this kind (event_instructions.KINDS) of sound 0, all sounds in sequence on either side.
+    """Spans before and after an edit of this kind (instructions.KINDS) of sound 0, all sounds in sequence on either side.
     `lengths` are those before and after; sound 1 is the other that the instruction names, or what takes the place."""
     slots = _slots(kind, lengths, frame, generator)
     snug = (kind in ("add_start", "move_first"), kind in ("add_end", "move_last"))

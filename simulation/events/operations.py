@@ -14,7 +14,7 @@ SLIGHT_DB, STRONG_DB = 5, 9  # "a little" up to the one, "much" from the other o
 SLIGHT_SPEED, STRONG_SPEED = 1.3, 1.7
 STEP_PERCENT = 5
 
-# Kinds of event_instructions: where the sounds come in sequence, and where they may sound together.
+# Kinds of instructions: where the sounds come in sequence, and where they may sound together.
 ADDED_IN_SEQUENCE = ("add", "add_start", "add_end", "add_before", "add_after", "add_time")
 ADDED = ("add", "add_during", "add_time")
 MOVED = ("move_before", "move_after", "move_first", "move_last", "swap", "earlier", "later", "earlier_by", "later_by")
@@ -22,7 +22,7 @@ MOVED = ("move_before", "move_after", "move_first", "move_last", "swap", "earlie
 
 @dataclass(frozen=True)
 class Edit:
-    """What is done: how it is put (a kind of event_instructions), by how much, and the words for that."""
+    """What is done: how it is put (a kind of instructions), by how much, and the words for that."""
 
     operation: Operation
     kind: str
