@@ -7,6 +7,7 @@
     manifest.parquet              a row an example; put when every shard is committed
     dataset.json                  id, parents, totals; created last and only once: without it there is no dataset
     quarantine.csv                inputs that could not serve, with the reason
+    verified.json                 of a retraining: which data were checked by which code; they are not checked again
 """
 
 import collections

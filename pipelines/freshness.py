@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pyarrow.compute as pc
+
 from infra import corpus_manifest
 from infra.config import fingerprint, from_json, to_json
 from infra.corpus_manifest import Corpus
-from infra.dataset import find_datasets, open_dataset
+from infra.dataset import Dataset, find_datasets, open_dataset
 from infra.storage import open_store
+from lm.tasks import TASKS
 from pipelines.encode import is_tokens
 from pipelines.retrain_config import Data
 from pipelines.simulate import Simulate, bank_of
@@ -45,8 +48,8 @@ class Found:
         return [one for one in self.inputs if one.key not in set(keys)]
 
 
-def look(data: Data) -> Found:
-    """ValueError where nothing can serve."""
+def look(data: Data, tasks: Sequence[str] = tuple(TASKS)) -> Found:
+    """All that can serve a language model of these tasks. ValueError where nothing can."""
     inputs, left_out = [], []
     for place in data.corpora:
         corpora = finished_corpora(place)
@@ -55,11 +58,11 @@ def look(data: Data) -> Found:
         for location in corpora:
             made, unfit = _of_corpus(data, corpus_manifest.read(location))
             inputs, left_out = inputs + made, left_out + unfit
-    for place in data.datasets:
+    for place in data.datasets:  # those that are left out are no inputs: one that cannot serve would end every later run
         for store in find_datasets(open_store(place)):
             dataset = open_dataset(store)
-            if is_tokens(dataset):
-                left_out.append(f"{store.url}: tokens; give the audio that they were made of")
+            if why := _unfit(dataset, data, tasks):
+                left_out.append(f"{store.url}: {why}")
             else:
                 of = dataset.description["id"]
                 inputs.append(Input(f"dataset {of}", store.url.rstrip("/").rpartition("/")[2], store.url, of))
@@ -68,6 +71,22 @@ def look(data: Data) -> Found:
         why = "".join(f"\n  {line}" for line in left_out)
         raise ValueError(f"nothing to train on: name corpora or datasets under [data] that serve its tasks{why}")
     return Found(tuple(inputs[key] for key in sorted(inputs)), tuple(left_out))
+
+
+def _unfit(dataset: Dataset, data: Data, tasks: Sequence[str]) -> str:
+    """Why a dataset from elsewhere cannot be trained on, with the remedy; "" if it can."""
+    if is_tokens(dataset):
+        return "tokens; give the audio that they were made of"
+    recipe = dataset.description.get("recipe", {})
+    if recipe.get("task") not in tasks:
+        return f"of the task {recipe.get('task')!r}; the language model has {', '.join(tasks)}"
+    if recipe.get("split") != data.split:
+        return f"of the split {recipe.get('split')!r}, data.split is {data.split!r}"
+    rates_hz = set(pc.unique(dataset.manifest["sample_rate_hz"]).to_pylist())
+    if rates_hz != {data.sample_rate_hz}:
+        said = ", ".join(map(str, sorted(rates_hz)))
+        return f"at {said} Hz, data.sample_rate_hz is {data.sample_rate_hz}, which must be the codec's rate"
+    return ""
 
 
 def finished_corpora(place: str) -> list[str]:

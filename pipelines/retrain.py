@@ -68,7 +68,7 @@ def make_room(config: Retrain, registry: Registry, lease: Lease) -> None:
 def _alone(config: Retrain, registry: Registry, lease: Lease) -> str:
     champion = registry.settle()
     _conclude_promoted(registry, champion)
-    found = freshness.look(config.data)
+    found = freshness.look(config.data, config.lm.model.tasks)
     for line in found.left_out:
         print(f"left out: {line}")
     fresh = found.unseen(registry.models.read(champion.model).about["inputs"]) if champion else list(found.inputs)

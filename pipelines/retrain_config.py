@@ -6,8 +6,15 @@ codec = "s3://bucket/codec/model"    # for the first champion
 
 [data]
 corpora = ["s3://bucket/corpora"]
+out = "s3://bucket/data"             # on a cluster a place that all nodes reach
 tasks = ["sr", "tse"]
 count = 100000
+gpus_per_worker = 0.5                # for encoding and evaluation: without it these work on CPUs, also where there are GPUs
+workers = 16                         # CPUs of this machine; on a cluster (RAY_ADDRESS) not needed, all of its CPUs are used
+
+[lm.resources]                       # without it the language model is trained in the process of the command: in a pod by the
+workers = 8                          # CPUs of the head
+gpu = true
 
 [[judging.datasets]]                 # printed by `python -m pipelines.frozen s3://bucket/test`
 place = "s3://bucket/test/sr-0123456789ab"
@@ -15,6 +22,7 @@ id = "..."
 manifest_sha256 = "..."
 """
 
+import functools
 import json
 import os
 import tomllib
@@ -30,9 +38,20 @@ from pipelines.judging_options import JudgingOptions
 from pipelines.train_lm import DEFAULT_PRESET, TrainLM, presets
 from simulation.registry import configurations
 from training.gate import GateConfig
-from training.launch import Resources
 
 ByFile = tyro.conf.Suppress  # what no command line can hold: only in the configuration file
+# What changes neither candidate nor decision, so that with another value a run is the same run and goes on.
+OTHERWISE_THE_SAME = (
+    *("registry", "codec", "new_codec", "work", "lease", "always", "keep_runs", "dry_run"),  # the id of the codec counts
+    *(f"data.{name}" for name in ("corpora", "datasets", "out")),  # what is there is in the run's inputs
+    *(f"data.{name}" for name in ("workers", "gpus_per_worker", "rerender")),
+    # Training publishes the weights of its last step, whichever checkpoint was best, and every step draws from its own seed.
+    *(f"lm.loop.{name}" for name in ("checkpoint_steps", "checkpoint_minutes", "validation_steps", "max_skipped")),
+    *(f"lm.{name}" for name in ("resources", "held_out", "codec", "keep", "report", "judged_examples", "validation_examples")),
+    *(f"lm.examples.{name}" for name in ("threads", "prefetch_steps", "max_reject_share")),
+    "lm.recipe.peak_tflops",
+    *("judging.heard", "judging.clips_per_part"),  # each clip is judged by itself
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +61,7 @@ class Data:
     corpora: tuple[str, ...] = ()
     """Manifests of corpora, folders or s3:// prefixes with one, or with several below: what is new there is new data."""
     datasets: tuple[str, ...] = ()
-    """Finished datasets of task audio that come from elsewhere, likewise."""
+    """Finished datasets of task audio that come from elsewhere, likewise; those of another split, rate or task are left out."""
     out: str = "data"
     """Folder or s3:// prefix for simulated data and tokens; what is there is not made again."""
     tasks: tuple[str, ...] = ("sr",)
@@ -56,7 +75,7 @@ class Data:
     split: str = "train"
     examples_per_shard: int = 64
     rerender: int = 2
-    """Examples of a new dataset that are rendered again to verify it."""
+    """Examples of a dataset that are rendered again to verify it, once (pipelines/verify.py)."""
     ranges: ByFile[dict[str, Any]] = field(default_factory=dict)
     """By task, what differs from its defaults, as in [data.ranges.sr]."""
     workers: int | None = None
@@ -135,22 +154,12 @@ class Retrain:
             raise ValueError("--new-codec, but no --codec: give the codec to change to")
 
     def identity(self) -> dict[str, Any]:
-        """What of this changes the result: not where it lies, who works and how long others wait."""
-        values = to_json(replace(self, lm=replace(self.lm, resources=Resources(), held_out="", codec="")))
+        """What of this changes candidate or decision: not where it lies, who works, how long others wait and what is shown."""
+        values = to_json(self)
         values["judging"]["datasets"] = sorted(frozen.id for frozen in self.judging.datasets)
-        for name in (
-            "registry",
-            "codec",
-            "new_codec",
-            "work",
-            "lease",
-            "always",
-            "keep_runs",
-            "dry_run",
-        ):  # the id of the codec counts
-            del values[name]
-        for name in ("corpora", "datasets", "out", "workers", "gpus_per_worker"):  # what is there is in the run's inputs
-            del values["data"][name]
+        for path in OTHERWISE_THE_SAME:
+            *sections, name = path.split(".")
+            del functools.reduce(dict.__getitem__, sections, values)[name]
         return values
 
     def absolute(self) -> "Retrain":

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from codec.model import Codec
 from infra import lease
+from infra.corpus_schema import nearest
 from infra.model_folder import local_folder
 from infra.registry import RUNS, Registry
 from pipelines import freshness, frozen
@@ -16,7 +17,7 @@ from training.gate import GateConfig
 def check(run: Run) -> None:
     """ValueError for what would otherwise end the run after hours: the codec's rate, metrics of the gate that cannot be."""
     rate_hz, data = Codec.from_pretrained(local_folder(run.codec)).config.sample_rate_hz, run.config.data
-    if any(one.task for one in run.inputs) and rate_hz != data.sample_rate_hz:
+    if rate_hz != data.sample_rate_hz:  # datasets from elsewhere have that one, too, or were left out
         raise ValueError(
             f"the codec {run.codec} takes {rate_hz} Hz, data.sample_rate_hz is {data.sample_rate_hz}: make them equal"
         )
@@ -24,19 +25,33 @@ def check(run: Run) -> None:
 
 
 def check_gate(config: Retrain) -> None:
-    """ValueError for a rule about a metric that the judged tasks will not have."""
+    """ValueError for a rule about a task that is not judged, or a metric that it, or every judged task, will not have."""
     from pipelines.evaluation_job import Judging  # here, because its metrics take a while to import
     from training.metrics.task_metrics import of_task
 
     judging = config.judging
     chosen = Judging(judging.metrics, judging.plug_in, judging.recogniser).chosen()
     tasks = sorted({dataset.description["recipe"]["task"] for dataset in frozen.check(judging)})
-    there = {metric.name: metric for task in tasks for metric in of_task(task, chosen)}
-    for name in dict.fromkeys(rule.metric for rule in (*config.gate.better, *config.gate.limits)):
-        if name not in there:
-            raise ValueError(f"gate: no metric {name!r} of {', '.join(tasks)} is judged; there are {', '.join(there)}")
-        if why := there[name].why_not():
+    there = {task: {metric.name: metric for metric in of_task(task, chosen)} for task in tasks}
+    of_any = {name: metric for of_one in there.values() for name, metric in of_one.items()}
+    for name, task in _metrics_wanted(config.gate, tasks):
+        if task and task not in there:
+            raise ValueError(f"gate: {name}: no task {task!r} is judged; {nearest(task, tasks)}")
+        found = there[task] if task else of_any
+        if name not in found:
+            raise ValueError(f"gate: no metric {name!r} of {task or ', '.join(tasks)} is judged; {nearest(name, found)}")
+        if why := found[name].why_not():
             raise ValueError(f"gate: the metric {name!r} would have no value: {why}")
+
+
+def _metrics_wanted(gate: GateConfig, judged: list[str]) -> Iterator[tuple[str, str]]:
+    """The metric of each rule, with each task that must have it; "" where it is enough if any judged one has it."""
+    own = {rule.task for rule in gate.better}
+    others = tuple(task for task in judged if task not in own) if gate.needed == "all" else ()
+    for rule in gate.better:
+        yield from ((rule.metric, task) for task in ((rule.task,) if rule.task else others or ("",)))
+    for limit in gate.limits:
+        yield from ((limit.metric, task) for task in limit.tasks or ("",))
 
 
 def foreseen(config: Retrain) -> str:
@@ -47,7 +62,7 @@ def foreseen(config: Retrain) -> str:
 def _lines(config: Retrain) -> Iterator[str]:
     registry = Registry(config.registry)
     judged_on = frozen.check(config.judging)
-    champion, found = registry.champion(), freshness.look(config.data)
+    champion, found = registry.champion(), freshness.look(config.data, config.lm.model.tasks)
     holder = lease.holder(registry.store)
     yield f"registry {registry.url}"
     yield f"  lease: {f'held by {holder}' if holder else 'free'}"

@@ -37,7 +37,7 @@ from pipelines.freshness import Input, simulation
 from pipelines.retrain_config import Retrain
 from pipelines.simulate import simulate
 from pipelines.train_lm import train_lm
-from pipelines.verify import Verify, verify
+from pipelines.verify import Verify, verify_once
 from training import gate
 from training.metrics import clip_table
 
@@ -86,9 +86,13 @@ class Run:
 
     @property
     def start(self) -> str:
-        """The weights that training starts with; "" for none. A language model knows the tokens of one codec only."""
-        starts_anew = self.champion is None or not self.config.warm_start or self.changes_codec
-        return "" if starts_anew else str(self.champion_folder / LM)
+        """Place of the weights that training starts with, which all nodes can read; "" for none.
+
+        A language model knows the tokens of one codec only.
+        """
+        if self.champion is None or not self.config.warm_start or self.changes_codec:
+            return ""
+        return f"{self.registry.models.store.url}/{self.champion.model}/{LM}"
 
     @property
     def start_said(self) -> str:
@@ -156,7 +160,7 @@ def simulate_step(run: Run, before: Outputs) -> Outputs:
 def _simulated(run: Run, one: Input) -> Dataset:
     config, task = simulation(run.config.data, one)
     dataset = simulate(config, task)
-    if verify(Verify(dataset.store.url, run.config.data.rerender, workers=config.workers)):
+    if verify_once(dataset, Verify(rerender=run.config.data.rerender, workers=config.workers)):
         raise ValueError(f"{dataset.store.url}: new data that do not verify; the lines above say why")
     return dataset
 
@@ -179,6 +183,7 @@ def encode_step(run: Run, before: Outputs) -> Outputs:
 def train_step(run: Run, before: Outputs) -> Outputs:
     """The language model, trained to the end and copied to where every machine finds it."""
     print(f"the language model starts with {run.start_said}", flush=True)
+    init = model_id(run.champion_folder / LM) if run.start else ""
     tokens = ",".join(one["place"] for one in before["tokens"])
     place = f"{run.config.work}/{run.id}"
     config = replace(
@@ -187,7 +192,6 @@ def train_step(run: Run, before: Outputs) -> Outputs:
     folder = train_lm(config, run.config.preset) / "model"
     for name in (CONFIG, WEIGHTS):
         run.store.put(f"{LM}/{name}", (folder / name).read_bytes())
-    init = model_id(Path(run.start)) if run.start else ""
     return {"lm": model_id(folder), "init": init, "start": run.start_said}
 
 

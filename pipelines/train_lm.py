@@ -70,7 +70,7 @@ class TrainLM:
     codec: str = ""
     """The codec of the tokens: with it the report has the copy of the input."""
     init: str = ""
-    """A model whose weights to start with, of the same shape."""
+    """A model whose weights to start with, of the same shape: folder, the same on all nodes, or s3:// prefix."""
     out: str = ""
     """Folder of the run, on this machine; data/lm-<preset>-<fingerprint> if not given."""
     checkpoints: str = ""
@@ -126,7 +126,9 @@ class Job:
         """The model as it is at step 0, the same on every rank."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(key(self.config.recipe.training.seed, "weights"))
-            return warm_started(self.model, self.config.init) if self.config.init else UnifiedLM(self.model)
+            if not self.config.init:
+                return UnifiedLM(self.model)
+            return warm_started(self.model, self.config.init, self.run.origin.parents["init"])
 
 
 def presets() -> dict[str, TrainLM]:

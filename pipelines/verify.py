@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,17 @@ from tqdm import tqdm
 from infra import cluster, versions
 from infra.command_line import run
 from infra.dataset import RUN, Dataset, dataset_id, find_datasets, open_dataset, read_shard
-from infra.shards import Sample, ShardError
+from infra.shards import Sample, ShardError, encode_json
 from infra.storage import open_store
 from pipelines import corpus as corpora
-from pipelines.rendering import clips_of, loader, scene_from
+from pipelines.rendering import CODE, ROOT, clips_of, loader, scene_from
 from simulation.example import SourceError
 from simulation.labels import RESIDUAL_LIMIT_DB, disagreements
 from simulation.registry import task
 from simulation.signals.mixing import residual_db
 
 EXIT_BAD = 6
+MARK = "verified.json"
 FEW_EXAMPLES = 1000  # fewer than this are checked before Ray would have started
 
 
@@ -73,6 +74,29 @@ def verify(config: Verify) -> int:
         )
     print(*wrong[:50], sep="\n", file=sys.stderr, end="\n" if wrong else "")
     return EXIT_BAD if wrong else 0
+
+
+def verify_once(dataset: Dataset, config: Verify) -> int:
+    """`verify` of one dataset, unless these very data were found well before: its verified.json says so.
+
+    Who wants them checked again deletes that file, or calls `verify`, which never looks at it.
+    """
+    about = {name: dataset.description[name] for name in ("id", "manifest_sha256")}
+    if about.items() <= _marked(dataset).items():
+        return 0
+    code = verify(replace(config, out=dataset.store.url))
+    if code == 0:
+        said = {"rerendered": config.rerender, "code": versions.code_hash(ROOT, (*CODE, "pipelines/verify.py"))}
+        dataset.store.put(MARK, encode_json(about | said | {"commit": versions.git_commit(ROOT)}))
+    return code
+
+
+def _marked(dataset: Dataset) -> dict[str, Any]:
+    try:
+        found = json.loads(dataset.store.get(MARK))
+    except (FileNotFoundError, ValueError):  # none, or not ours: it is put anew
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def check_dataset(dataset: Dataset, config: Verify) -> list[str]:

@@ -1,19 +1,22 @@
 """A language model that starts with the weights of another."""
 
-from pathlib import Path
-
 import torch
 
+from infra.model_folder import local_folder, model_id
 from lm.config import LMConfig
 from lm.model import UnifiedLM
 
 
-def warm_started(config: LMConfig, source: str | Path) -> UnifiedLM:
-    """The model of `config` with the weights of a folder or hub id; tasks that are new there keep their fresh embeddings.
+def warm_started(config: LMConfig, source: str, source_id: str = "") -> UnifiedLM:
+    """The model of `config` with the weights of a folder or s3:// prefix; tasks that are new there keep their fresh embeddings.
 
-    ValueError where the other model has another shape, codec or encoders. Seed torch before.
+    ValueError where the other model has another shape, codec or encoders, or is not the one of `source_id` if that is given:
+    a folder of this name may be another one on each machine. FileNotFoundError for no model. Seed torch before.
     """
-    other = UnifiedLM.from_pretrained(source)
+    folder = local_folder(source)
+    if source_id and model_id(folder) != source_id:
+        raise ValueError(f"--init {source}: another model here than on the machine of the command: give one place for all")
+    other = UnifiedLM.from_pretrained(folder)
     try:
         other.config.tokens.check_codec(config.tokens)
     except ValueError as error:

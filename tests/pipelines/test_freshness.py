@@ -1,5 +1,6 @@
 """New data are found by what they are, not by where they lie; what cannot serve is said."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from infra import corpus_manifest
+from infra.dataset import DESCRIPTION
 from pipelines.freshness import finished_corpora, look, simulation
 from pipelines.retrain_config import Data
 from tests.pipelines.conftest import contents
@@ -69,6 +71,34 @@ def test_a_finished_dataset_is_an_input_wherever_it_lies(data, dataset, tmp_path
     shutil.copytree(dataset.url, tmp_path / "copies" / "sr-copy")
     assert look(replace(of, datasets=(str(tmp_path / "copies"), dataset.url))).inputs[0].key == found.key
     assert found.parent in found.key and found.task == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"split": "test"}, r"of the split 'test', data\.split is 'train'"),
+        ({"task": "denoise"}, "of the task 'denoise'; the language model has sr, tse"),
+        ({"sample_rate_hz": 8000}, r"at 16000 Hz, data\.sample_rate_hz is 8000, which must be the codec's rate"),
+    ],
+)
+def test_a_dataset_that_cannot_serve_is_said_and_left_out(data, dataset, tmp_path, change, said):
+    of = replace(data, corpora=(), datasets=(dataset.url,))
+    good = shutil.copytree(dataset.url, tmp_path / "good")
+    if rate_hz := change.pop("sample_rate_hz", None):
+        of = replace(of, sample_rate_hz=rate_hz)
+    about = json.loads(dataset.get(DESCRIPTION))
+    dataset.put(DESCRIPTION, json.dumps(about | {"recipe": about["recipe"] | change}).encode())
+    with pytest.raises(ValueError, match=f"nothing to train on: .*\n  {dataset.url}: {said}"):
+        look(of, ("sr", "tse"))
+    if not rate_hz:
+        found = look(replace(of, datasets=(dataset.url, str(good))), ("sr", "tse"))
+        assert [one.place for one in found.inputs] == [str(good)] and len(found.left_out) == 1
+
+
+def test_a_dataset_of_a_task_that_the_model_has_not_learned_is_left_out(data, dataset):
+    of = replace(data, corpora=(), datasets=(dataset.url,))
+    with pytest.raises(ValueError, match="of the task 'sr'; the language model has tse"):
+        look(of, ("tse",))
 
 
 def test_ranges_of_the_file_are_those_that_are_simulated(data):

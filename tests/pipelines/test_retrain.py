@@ -95,6 +95,9 @@ def test_what_is_better_becomes_the_champion_with_all_that_it_comes_from(world, 
     assert about["parents"]["champion"] == champion.entry.previous and len(about["parents"]["init"]) == 64
     assert about["parents"]["corpora"][0]["name"] == "first" and len(about["parents"]["tokens"]) == 1
     assert "the candidate is promoted" in (run / "report.md").read_text()
+    (mark,) = (undisturbed / "data").glob("*/verified.json")
+    made = json.loads((run / "steps/simulate.json").read_text())["outputs"]["datasets"]
+    assert json.loads(mark.read_text())["id"] == made[0]["id"]
 
 
 def test_nothing_new_is_said_and_done_until_a_corpus_comes(world, undisturbed, tmp_path):
@@ -265,6 +268,7 @@ def test_from_nothing_to_a_first_champion_and_on_to_another_codec(world, undistu
 
     code, output = Driver(config, tmp_path / "logs").finished()
     assert code == 0 and "the first champion: sound, with nothing to compare it with" in output, output
+    assert "rendered again" not in output  # what another run has verified is not verified again
     of = registry(tmp_path / "place")
     first, run = of.champion(), only_run(tmp_path / "place")
     assert (first.entry.kind, first.entry.previous, first.entry.run) == (BOOTSTRAP, "", run.name)
@@ -336,6 +340,8 @@ def test_on_s3_with_an_outage_and_lost_connections_it_ends_as_in_a_folder(world,
     assert changes(of) == changes(registry(undisturbed))
     run = only_run(undisturbed)
     assert decided(of.store.child(f"runs/{run.name}")) == decided(open_store(str(run)))
+    trained = json.loads(Path(config["work"], run.name, "run.json").read_text())["config"]
+    assert trained["init"] == f"{of.url}/models/{of.history()[0].model}/lm"
 
 
 def disturb(proxy: FaultyProxy, driver: Driver, store: Store) -> None:

@@ -7,7 +7,9 @@ import pytest
 
 from infra.config import to_json
 from infra.lease import LeaseConfig
+from pipelines import retrain_config
 from pipelines.retrain_config import read
+from training.checkpoints import KeepConfig
 from training.gate import Better
 
 TOML = """
@@ -63,22 +65,39 @@ def test_what_a_run_has_saved_is_read_again(given):
 
 def test_only_what_changes_the_result_is_another_run(given):
     config = given(TOML)
+    intervals = {"checkpoint_steps": 7, "checkpoint_minutes": 7.0, "validation_steps": 7, "max_skipped": 7}
     for same in (
         replace(config, registry="/elsewhere", work="/tmp", lease=LeaseConfig(1.0), always=True, keep_runs=3, dry_run=True),
         replace(config, new_codec=True),  # the run knows the codec by its id
         replace(config, data=replace(config.data, out="/elsewhere", workers=3, corpora=())),
         replace(config, lm=replace(config.lm, resources=replace(config.lm.resources, workers=4))),
         replace(config, judging=replace(config.judging, datasets=(replace(config.judging.datasets[0], place="/copy"),))),
+        replace(config, judging=replace(config.judging, heard=0, clips_per_part=3)),
+        replace(config, data=replace(config.data, rerender=0, gpus_per_worker=0.5)),
+        replace(config, lm=replace(config.lm, loop=replace(config.lm.loop, **intervals))),
+        replace(config, lm=replace(config.lm, keep=KeepConfig(last=9), report=False, judged_examples=3, validation_examples=2)),
+        replace(config, lm=replace(config.lm, examples=replace(config.lm.examples, threads=7, prefetch_steps=7))),
+        replace(config, lm=replace(config.lm, recipe=replace(config.lm.recipe, peak_tflops=1.0))),
     ):
         assert same.identity() == config.identity()
     for other in (
         replace(config, data=replace(config.data, count=99)),
         replace(config, lm=replace(config.lm, loop=replace(config.lm.loop, steps=11))),
+        replace(config, lm=replace(config.lm, examples=replace(config.lm.examples, window_shards=7))),
+        replace(config, lm=replace(config.lm, recipe=replace(config.lm.recipe, label_smoothing=0.5))),
+        replace(config, judging=replace(config.judging, count=7)),
         replace(config, gate=replace(config.gate, alpha=0.01)),
         replace(config, judging=replace(config.judging, datasets=(replace(config.judging.datasets[0], id="3"),))),
         replace(config, warm_start=False),
     ):
         assert other.identity() != config.identity()
+
+
+def test_the_documented_configuration_can_be_read(given):
+    """And says what a cluster needs: ranks on GPUs, and a place for data that all nodes reach."""
+    config = given(retrain_config.__doc__.partition("\n\n")[2])
+    assert (config.lm.resources.workers, config.lm.resources.gpu) == (8, True)
+    assert config.data.gpus_per_worker > 0 and config.data.out.startswith("s3://") and config.judging.datasets
 
 
 @pytest.mark.parametrize(

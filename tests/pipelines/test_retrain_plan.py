@@ -10,8 +10,10 @@ from infra.registry import PROMOTION, Entry
 from pipelines import freshness
 from pipelines.retrain import main, retrain
 from pipelines.retrain_config import read
-from tests.pipelines.conftest import contents
-from tests.pipelines.retraining import World, make_world
+from pipelines.retrain_plan import check_gate
+from tests.pipelines.conftest import contents, write_corpus
+from tests.pipelines.retraining import World, make_world, pins
+from tests.training import token_datasets
 
 pytestmark = pytest.mark.slow
 
@@ -72,7 +74,12 @@ def test_without_a_champion_and_a_codec_it_says_what_to_give(world, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"gate": {"better": [{"metric": "sisdr"}]}}, "gate: no metric 'sisdr' of sr is judged; there are si_sdr"),
+        ({"gate": {"better": [{"metric": "sisdr"}]}}, "gate: no metric 'sisdr' of sr is judged; did you mean 'si_sdr'"),
+        ({"gate": {"better": [{"metric": "si_sdr", "task": "srr"}]}}, "si_sdr: no task 'srr' is judged; did you mean 'sr'"),
+        (
+            {"gate": {"limits": [{"metric": "si_sdr", "margin": 1.0, "tasks": ["sr", "tse"]}]}},
+            "gate: si_sdr: no task 'tse' is judged; known are sr",
+        ),
         ({"gate": {"better": [{"metric": "estoi"}]}}, "gate: no metric 'estoi' of sr is judged"),  # not among judging.metrics
         (
             {"judging": {"metrics": ["si_sdr", "utmos"]}, "gate": {"better": [{"metric": "utmos"}]}},
@@ -89,6 +96,42 @@ def test_what_would_end_the_run_after_hours_is_refused_before_anything_is_made(w
     with pytest.raises(ValueError, match=said):
         retrain(read(["--config", given(config, tmp_path)], prog="retrain"))
     assert not (place / "data").exists() and not (place / "registry/runs").exists()
+
+
+@pytest.fixture(scope="module")
+def judged_on_two(world, tmp_path_factory) -> list[dict]:
+    """Frozen sets of sr, and of lass, whose metrics are others."""
+    folder = tmp_path_factory.mktemp("lass")
+    corpus = write_corpus(folder / "corpus")
+    other = token_datasets.simulated("lass", folder / "lass", corpus, count=4, duration_s=0.6, noise_probability=0.0).store
+    about = json.loads(other.get("dataset.json"))
+    about["recipe"]["split"] = "test"
+    other.put("dataset.json", json.dumps(about).encode())
+    return [world.frozen, {"place": other.url, **pins(other)}]
+
+
+RULE = {"metric": "pesq_wb"}
+
+
+@pytest.mark.parametrize(
+    ("gate", "said"),
+    [
+        ({"better": [RULE], "needed": "any"}, ""),  # what one of the tasks has is enough
+        ({"better": [RULE | {"task": "lass"}]}, "no metric 'pesq_wb' of lass is judged; known are si_sdr"),
+        ({"better": [RULE | {"task": "sr"}]}, ""),
+        ({"limits": [RULE | {"margin": 1.0}]}, ""),
+        ({"limits": [RULE | {"margin": 1.0, "tasks": ["sr", "lass"]}]}, "no metric 'pesq_wb' of lass is judged"),
+        ({"better": [RULE], "needed": "all"}, "no metric 'pesq_wb' of lass is judged"),  # lass could never be better
+        ({"better": [RULE, {"metric": "si_sdr", "task": "lass"}], "needed": "all"}, ""),
+    ],
+)
+def test_a_rule_is_held_against_the_task_that_it_names(world, judged_on_two, tmp_path, gate, said):
+    judging = {"datasets": judged_on_two, "metrics": ["si_sdr", "pesq_wb"]}
+    config = read(["--config", given(world.config(tmp_path, gate=gate, judging=judging), tmp_path)], prog="retrain")
+    if not said:
+        return check_gate(config)
+    with pytest.raises(ValueError, match=said):
+        check_gate(config)
 
 
 def given(config: dict, folder: Path) -> str:

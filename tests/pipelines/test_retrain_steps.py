@@ -1,16 +1,18 @@
 """A step is done once, and its failures are written down; a table of an evaluation becomes a decision."""
 
 import json
+import uuid
 from dataclasses import replace
 
 import pytest
 
 from infra.command_line import ShardsFailed
 from infra.lease import LeaseConfig, LeaseLost, acquire
-from infra.registry import Registry
+from infra.model_folder import CONFIG, WEIGHTS, local_folder, model_id
+from infra.registry import BOOTSTRAP, Entry, Registry
 from infra.storage import StorageError, open_store
 from pipelines.retrain_config import read
-from pipelines.retrain_steps import CANDIDATE, CHAMPION, EXIT_CRASHED, Run, done, exit_code, judged
+from pipelines.retrain_steps import CANDIDATE, CHAMPION, EXIT_CRASHED, Run, done, exit_code, judged, train_step
 from training.gate import Better, GateConfig, Limit
 from training.metrics.clip_table import ClipRow, table, write
 
@@ -65,6 +67,38 @@ def test_the_first_run_needs_a_codec(run):
     with pytest.raises(ValueError, match="give --codec a published codec for the first one"):
         _ = run.codec
     assert replace(run, config=replace(run.config, codec="/codec")).codec == "/codec" and run.start == ""
+
+
+def champion_of(registry: Registry, folder) -> str:
+    """A first champion, of files that are no real model; its id."""
+    for name in (CONFIG, WEIGHTS):
+        open_store(str(folder)).put(f"lm/{name}", name.encode())
+    model = registry.models.add(open_store(str(folder)), {"inputs": []})
+    registry.change(Entry(BOOTSTRAP, model, "", "first"), None)
+    return model
+
+
+def test_training_starts_at_a_place_that_is_the_same_on_every_machine(run, tmp_path):
+    model = champion_of(run.registry, tmp_path / "model")
+    warm = replace(run, champion=run.registry.champion())
+    assert warm.start == f"{run.registry.url}/models/{model}/lm" == str(warm.champion_folder / "lm")
+    assert replace(warm, config=replace(warm.config, warm_start=False)).start == ""
+
+
+@pytest.mark.s3
+def test_on_s3_training_starts_at_the_place_in_the_store(run, tmp_path, s3):
+    registry = Registry(f"{s3}/{uuid.uuid4().hex}/registry")
+    model = champion_of(registry, tmp_path / "model")
+    warm = replace(run, registry=registry, champion=registry.champion())
+    assert warm.start == f"{registry.url}/models/{model}/lm"
+    assert model_id(local_folder(warm.start)) == model_id(warm.champion_folder / "lm") == model_id(tmp_path / "model" / "lm")
+
+
+def test_a_champion_that_was_damaged_is_not_what_training_starts_with(run, tmp_path):
+    model = champion_of(run.registry, tmp_path / "model")
+    run.registry.models.store.child(model).put(f"lm/{WEIGHTS}", WEIGHTS.encode()[::-1])
+    with pytest.raises(ValueError, match=r"its sha256 is not the one in model\.json"):
+        train_step(replace(run, champion=run.registry.champion()), {"tokens": []})
 
 
 def evaluation(folder, gain: float, models=(CHAMPION, CANDIDATE)):

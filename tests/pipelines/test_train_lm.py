@@ -4,14 +4,17 @@ import json
 import os
 import signal
 import time
+import uuid
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from infra import tracking
 from infra.dataset import open_dataset
+from infra.model_folder import CONFIG, WEIGHTS
 from lm.model import UnifiedLM
 from pipelines import train_lm
 from tests.codec.samples import FIXED, make
@@ -178,6 +181,29 @@ def test_the_folder_s_name_is_that_of_configuration_and_data(places):
     assert job(places).run.path.startswith("data/lm-tiny-")
     assert job(places).run.path != job(places, "--seed", "1").run.path
     assert job(places).model.tokens.codebook_size == 32
+
+
+@pytest.mark.s3
+def test_the_same_start_on_s3_is_the_same_run(places, tmp_path, s3):
+    """And every rank finds it: what they are sent names no place of the machine of the command."""
+    job(places).untrained().save_pretrained(tmp_path / "lm")
+    place = f"{s3}/{uuid.uuid4().hex}/lm"
+    for name in (CONFIG, WEIGHTS):
+        train_lm.open_store(place).put(name, (tmp_path / "lm" / name).read_bytes())
+    other, found = job(places, "--init", tmp_path / "lm"), job(places, "--init", place)
+    assert (found.run, found.config.init) == (other.run, place)
+    assert "/quarkline-model-" not in repr(found)
+    weights_of, expected = found.untrained().state_dict(), other.untrained().state_dict()
+    assert all(torch.equal(weights_of[name], tensor) for name, tensor in expected.items())
+
+
+@pytest.mark.slow
+def test_intervals_and_what_is_kept_change_nothing_of_the_model(whole, places, tmp_path):
+    """So that a retraining with others of them is the same retraining (pipelines/retrain_config.py)."""
+    more = ["--checkpoint-steps", "4", "--validation-steps", "0", "--keep.last", "1", "--validation-examples", "1"]
+    more += ["--examples.threads", "3", "--examples.prefetch-steps", "1", "--peak-tflops", "1"]
+    trained("tiny", *options(places, "--out", tmp_path / "run", "--steps", "6", "--no-report"), *more)
+    assert_equal_models(tmp_path / "run", whole[0])
 
 
 def test_what_is_wrong_is_said_before_training(places, tmp_path):

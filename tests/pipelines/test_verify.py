@@ -14,15 +14,19 @@ from infra.dataset import (
     RUN,
     ShardRows,
     commit_shard,
+    committed,
     dataset_id,
+    find_datasets,
     finish,
     gather,
+    open_dataset,
     shard_name,
     shard_rows,
     shards_of,
 )
 from infra.shards import decode_flac, encode_flac, encode_json
-from pipelines.verify import Verify, verify
+from infra.storage import open_store
+from pipelines.verify import MARK, Verify, verify, verify_once
 
 
 def test_a_sound_dataset_passes(dataset, capsys):
@@ -30,6 +34,33 @@ def test_a_sound_dataset_passes(dataset, capsys):
     said = capsys.readouterr().out
     assert "2 shards, 8 examples" in said
     assert "8 rendered again: all well" in said
+
+
+def test_what_was_well_once_is_not_read_again(dataset, capsys):
+    config = Verify(rerender=2)
+    assert verify_once(open_dataset(dataset), config) == 0 and "2 rendered again: all well" in capsys.readouterr().out
+    said = json.loads(dataset.get(MARK))
+    assert said["id"] == json.loads(dataset.get(DESCRIPTION))["id"] and len(said["code"]) == 12
+    dataset.delete(shard_name(1))  # nobody looks
+    assert verify_once(open_dataset(dataset), config) == 0 and capsys.readouterr().out == ""
+    assert "shard-000001.tar" in culprit(dataset, capsys)  # who asks gets an answer
+
+
+@pytest.mark.parametrize("mark", [b"", b"[]", b'{"id": "another", "manifest_sha256": ""}'])
+def test_a_mark_of_other_data_stands_for_nothing(dataset, capsys, mark):
+    dataset.put(MARK, mark)
+    dataset.delete(shard_name(1))
+    assert verify_once(open_dataset(dataset), Verify(rerender=0)) == 6 and dataset.get(MARK) == mark
+    assert "shard-000001.tar" in capsys.readouterr().err
+
+
+def test_the_mark_is_no_part_of_the_dataset(dataset, tmp_path):
+    before = open_dataset(dataset)
+    assert verify_once(before, Verify(rerender=0)) == 0
+    after = open_dataset(dataset)
+    assert (after.description, after.manifest) == (before.description, before.manifest)
+    assert [store.url for store in find_datasets(open_store(str(tmp_path)))] == [dataset.url]
+    assert committed(dataset) == {shard_name(0), shard_name(1)} and verify(Verify(out=str(tmp_path), rerender=8)) == 0
 
 
 def culprit(dataset, capsys, **options) -> str:
