@@ -9,12 +9,12 @@ corpora = ["s3://bucket/corpora"]
 out = "s3://bucket/data"             # on a cluster a place that all nodes reach
 tasks = ["sr", "tse"]
 count = 100000
-gpus_per_worker = 0.5                # for encoding and evaluation: without it these work on CPUs, also where there are GPUs
-workers = 16                         # CPUs of this machine; on a cluster (RAY_ADDRESS) not needed, all of its CPUs are used
+gpus_per_worker = 0.5                # of encoding and evaluation, which else work on CPUs
+workers = 16                         # CPUs of this machine; a cluster (RAY_ADDRESS) brings its own
 
-[lm.resources]                       # without it the language model is trained in the process of the command: in a pod by the
-workers = 8                          # CPUs of the head
-gpu = true
+[lm.resources]                       # else training is in the process of the command: in a pod on the CPUs of the head
+workers = 8                          # ranks
+gpu = true                           # one each
 
 [[judging.datasets]]                 # printed by `python -m pipelines.frozen s3://bucket/test`
 place = "s3://bucket/test/sr-0123456789ab"
