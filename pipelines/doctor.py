@@ -249,8 +249,10 @@ def ray(config: Doctor) -> Iterator[Finding]:
     if not config.ray:
         yield Finding("ok", "Ray not tried")
         return
+    # On a cluster that grows from zero there is no entry for CPUs yet.
     script = (
-        "from infra import cluster; import ray; cluster.start(); print(ray.__version__, int(ray.cluster_resources()['CPU']))"
+        "from infra import cluster; import ray; cluster.start(); "
+        "print(ray.__version__, int(ray.cluster_resources().get('CPU', 0)))"
     )
     try:
         version, num_cpus = _said_by(script, RAY_S).split()[-2:]

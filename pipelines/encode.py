@@ -14,6 +14,7 @@ import tyro
 
 from codec.model import Codec
 from infra import versions
+from infra.actors import Resources
 from infra.command_line import run
 from infra.config import fingerprint, to_json
 from infra.dataset import (
@@ -32,7 +33,7 @@ from infra.model_folder import local_folder, model_id
 from infra.shards import encode_json
 from infra.storage import Store, open_store
 from lm.audio_encoder import open_audio_encoder
-from pipelines.encode_job import Job, Resources, code_version, make
+from pipelines.encode_job import Job, code_version, make
 from pipelines.encoding import Recipe
 from pipelines.rendering import ROOT
 
@@ -100,7 +101,7 @@ def encode(config: Encode, source: Dataset, codec: Codec, codec_id: str) -> Data
     if not store.exists(DESCRIPTION) or missing:
         store.put(RUN, encode_json({"task": task, "config": to_json(config)}))
         print(f"{url}: {len(shards)} shards to make, {len(shards) - len(missing)} there already")
-        job = Job(recipe, config.codec, codec_id, source.store.url, url, code_version())
+        job = Job(recipe, config.codec, codec_id, source.store.url, url, code_version(), config.resources.device)
         make(job, source.manifest, missing, config.resources)
         conclude(store, described, shards)
     return open_dataset(store)

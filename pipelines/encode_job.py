@@ -2,18 +2,18 @@
 
 import functools
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import ray
 import torch
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayError
 from tqdm import tqdm
 
 from codec.model import Codec
 from infra import cluster, metrics, versions
+from infra.actors import Crew, Resources, said
 from infra.command_line import ShardsFailed
 from infra.dataset import commit_shard
 from infra.model_folder import local_folder, model_id
@@ -43,20 +43,7 @@ class Job:
     data: str
     out: str
     code: str
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What the actors run on."""
-
-    workers: int | None = None
-    """CPUs of this machine to use, all if not given. A cluster (RAY_ADDRESS) brings its own."""
-    gpus_per_worker: float = 0.0
-    """GPUs of each actor; fractions share one. 0 encodes on the CPU."""
-
-    def __post_init__(self) -> None:
-        if self.gpus_per_worker < 0 or (self.workers is not None and self.workers < 1):
-            raise ValueError("--gpus-per-worker must be 0 or more, --workers 1 or more")
+    device: str = "cpu"
 
 
 @functools.cache
@@ -68,9 +55,8 @@ def open_networks(job: Job) -> Networks:
     folder = local_folder(job.codec)
     if model_id(folder) != job.codec_id:
         raise RuntimeError(f"{job.codec} on this node is another codec than on the driver's")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    features = open_audio_encoder(job.recipe.features).to(device) if job.recipe.features else None
-    return Networks(Codec.from_pretrained(folder).eval().to(device), job.codec_id, features)
+    features = open_audio_encoder(job.recipe.features).to(job.device) if job.recipe.features else None
+    return Networks(Codec.from_pretrained(folder).eval().to(job.device), job.codec_id, features)
 
 
 @ray.remote(max_restarts=RETRIES, max_task_retries=RETRIES)
@@ -97,30 +83,22 @@ def make(job: Job, manifest: pa.Table, shards: list[tuple[int, int]], resources:
     """
     if not shards:
         return
-    num_cpus = cluster.start(resources.workers)
-    gpus = resources.gpus_per_worker
-    count = min(len(shards), int(ray.cluster_resources().get("GPU", 0) // gpus) if gpus else num_cpus)
-    if not count:
-        raise ValueError(
-            f"--gpus-per-worker {gpus}: Ray has {ray.cluster_resources().get('GPU', 0):g} GPUs here; use 0 for CPUs"
-        )
-    actors = [Encoder.options(num_cpus=1, num_gpus=gpus).remote(job) for _ in range(count)]
+    cluster.start(resources.workers)
+    actor = Encoder.options(num_cpus=1, num_gpus=resources.gpus_per_worker)
     failures, started, seconds = [], time.monotonic(), 0.0
-    with tqdm(total=sum(length for _, length in shards), unit="ex", desc="encode", dynamic_ncols=True, mininterval=0.5) as bar:
-        for rows, reference in in_turn(actors, (manifest.slice(*place).to_pylist() for place in shards)):
-            try:
-                done = ray.get(reference)
-            except RayError as error:
-                cause = error.cause if isinstance(error, RayTaskError) else error
-                failures.append(f"{rows[0]['shard']}: {type(cause).__name__}: {cause}")
+    with (
+        Crew(lambda: actor.remote(job), resources.count(len(shards))) as crew,
+        tqdm(total=sum(length for _, length in shards), unit="ex", desc="encode", dynamic_ncols=True, mininterval=0.5) as bar,
+    ):
+        for rows, done in crew.work("encode", (manifest.slice(*place).to_pylist() for place in shards)):
+            if isinstance(done, RayError):
+                failures.append(f"{rows[0]['shard']}: {said(done)}")
                 metrics.count("quarkline_shards_total", verb="encode", task=rows[0]["task"], state="failed")
                 continue
             seconds += done["seconds"]
             _export(done, rows[0]["task"])
             bar.update(len(rows))
             bar.set_postfix_str(f"{seconds / (time.monotonic() - started):.0f} x real time")
-    for actor in actors:
-        ray.kill(actor)
     if failures:
         named = "\n  ".join(failures[:20])
         raise ShardsFailed(f"{len(failures)} of {len(shards)} shards failed; a rerun tries these again\n  {named}")
@@ -130,18 +108,3 @@ def _export(done: dict[str, float], task: str) -> None:
     metrics.count("quarkline_shards_total", verb="encode", task=task, state="committed")
     metrics.count("quarkline_examples_total", done["examples"], verb="encode", task=task)
     metrics.count("quarkline_audio_seconds_total", done["seconds"], verb="encode", task=task)
-
-
-def in_turn(actors: list, items: Iterator[Any], method: str = "encode") -> Iterator[tuple[Any, ray.ObjectRef]]:
-    """Give each item to the actor that is free next; (the item, the finished reference)."""
-    free, of = list(actors), {}
-
-    def submit(item: Any) -> ray.ObjectRef:
-        actor = free.pop()
-        reference = getattr(actor, method).remote(item)
-        of[reference] = actor
-        return reference
-
-    for item, reference in cluster.bounded(submit, items, len(actors)):
-        free.append(of.pop(reference))
-        yield item, reference

@@ -17,6 +17,7 @@ from typing import Any
 import tyro
 
 from infra import versions
+from infra.actors import Resources
 from infra.command_line import run
 from infra.config import fingerprint, to_json
 from infra.dataset import RUN, Dataset, find_datasets, open_dataset
@@ -25,7 +26,6 @@ from infra.storage import Store, open_store
 from pipelines import evaluation_players, evaluation_summary
 from pipelines.bundle import Bundle
 from pipelines.encode import is_tokens
-from pipelines.encode_job import Resources
 from pipelines.evaluation_cases import KNOWN
 from pipelines.evaluation_job import Job, Judging, bundle_id, code_version, make, parts, pieces
 from pipelines.evaluation_page import PAGE
@@ -86,7 +86,7 @@ def evaluate(config: Evaluate) -> str:
     store = open_store(url)
     todo = pieces(datasets, config.clips_per_part, config.count)
     ids = {name: one["id"] for name, one in parents["models"].items()}
-    job = Job(models, ids, config.judging(), url, code_version())
+    job = Job(models, ids, config.judging(), url, code_version(), config.resources.device)
     hear = functools.partial(evaluation_players.hear, job, todo, config.resources)
     if store.exists(DESCRIPTION):
         print(f"{url}: it is there already")

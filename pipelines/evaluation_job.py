@@ -10,16 +10,16 @@ from typing import Any
 import msgspec
 import ray
 import torch
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayError
 from tqdm import tqdm
 
 from infra import cluster, metrics, versions
+from infra.actors import Crew, Resources, said
 from infra.command_line import ShardsFailed
 from infra.dataset import Dataset, open_dataset
 from infra.shards import ShardError, encode_json
 from infra.storage import Store, open_store
 from pipelines.bundle import Bundle
-from pipelines.encode_job import Resources, in_turn
 from pipelines.evaluation_cases import Case, cases
 from pipelines.evaluation_part import judge
 from pipelines.evaluation_systems import Systems, Waves
@@ -69,6 +69,7 @@ class Job:
     judging: Judging
     out: str
     code: str
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -104,11 +105,11 @@ def pieces(datasets: Sequence[Dataset], clips: int, count: int) -> list[Piece]:
 
 
 @functools.cache
-def _systems(models: tuple[tuple[str, str, str], ...], options: Options, seed: int) -> Systems:
+def _systems(models: tuple[tuple[str, str, str], ...], options: Options, seed: int, device: str) -> Systems:
     """The models in this process, each held to its id."""
     opened = {}
     for name, place, identity in models:
-        opened[name] = Bundle.open(place)
+        opened[name] = Bundle.open(place, device=device)
         if bundle_id(opened[name].about) != identity:
             raise RuntimeError(f"{place} on this node is another model than on the driver's")
     return Systems(opened, options, seed)
@@ -131,7 +132,7 @@ def systems_of(job: Job) -> Systems:
     if job.code != code_version():
         raise RuntimeError(f"{ROOT} on this node has other code than the driver: check out the same there")
     models = tuple((name, place, job.model_ids[name]) for name, place in job.models.items())
-    return _systems(models, job.judging.options, job.judging.seed)
+    return _systems(models, job.judging.options, job.judging.seed, job.device)
 
 
 def cases_of(piece: Piece) -> list[Case]:
@@ -172,37 +173,31 @@ def make(job: Job, todo: Sequence[Piece], resources: Resources) -> None:
     """Judge these pieces on Ray. ShardsFailed names those that could not be judged; the others are committed."""
     if not todo:
         return
-    actors = start(job, len(todo), resources)
     failures, started, seconds = [], time.monotonic(), 0.0
     total = sum(len(piece.keys) for piece in todo)
-    with tqdm(total=total, unit="ex", desc="evaluate", dynamic_ncols=True, mininterval=0.5) as bar:
-        for piece, reference in in_turn(actors, iter(todo), "judge"):
-            try:
-                done = ray.get(reference)
-            except RayError as error:
-                cause = error.cause if isinstance(error, RayTaskError) else error
-                failures.append(f"{piece.dataset}/{piece.shard}: {type(cause).__name__}: {cause}")
+    with (
+        start(job, len(todo), resources) as crew,
+        tqdm(total=total, unit="ex", desc="evaluate", dynamic_ncols=True, mininterval=0.5) as bar,
+    ):
+        for piece, done in crew.work("judge", todo):
+            if isinstance(done, RayError):
+                failures.append(f"{piece.dataset}/{piece.shard}: {said(done)}")
                 metrics.count("quarkline_evaluated_clips_total", len(piece.keys), task=piece.task, state="failed")
                 continue
             metrics.count("quarkline_evaluated_clips_total", len(piece.keys), task=piece.task, state="scored")
             seconds += done["seconds"]
             bar.update(len(piece.keys))
             bar.set_postfix_str(f"{seconds / (time.monotonic() - started):.2g} x real time, all systems")
-    for actor in actors:
-        ray.kill(actor)
     if failures:
         named = "\n  ".join(failures[:20])
         raise ShardsFailed(f"{len(failures)} of {len(todo)} parts failed; a rerun tries these again\n  {named}")
 
 
-def start(job: Job, most: int, resources: Resources) -> list:
+def start(job: Job, most: int, resources: Resources) -> Crew:
     """As many actors as there is room and work for. ValueError where there are no such GPUs."""
-    num_cpus, gpus = cluster.start(resources.workers), resources.gpus_per_worker
-    there = ray.cluster_resources().get("GPU", 0)
-    count = min(most, int(there // gpus) if gpus else num_cpus)
-    if not count:
-        raise ValueError(f"--gpus-per-worker {gpus}: Ray has {there:g} GPUs here; use 0 for CPUs")
-    return [Judge.options(num_cpus=1, num_gpus=gpus).remote(job) for _ in range(count)]
+    cluster.start(resources.workers)
+    actor = Judge.options(num_cpus=1, num_gpus=resources.gpus_per_worker)
+    return Crew(lambda: actor.remote(job), resources.count(most))
 
 
 def parts(store: Store, names: Sequence[str]) -> Iterator[dict[str, Any]]:

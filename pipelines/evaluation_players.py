@@ -12,15 +12,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayError
 from tqdm import tqdm
 
+from infra.actors import Resources, said
 from infra.command_line import ShardsFailed
 from infra.storage import Store
 from pipelines.codec_page import as_file
 from pipelines.codec_table import number
-from pipelines.encode_job import Resources, in_turn
 from pipelines.evaluation_cases import Case
 from pipelines.evaluation_job import Job, Piece, start
 from pipelines.evaluation_page import PAGE, Example, Player, Published, metrics_of, models_of, page, ranked, sections
@@ -81,20 +80,14 @@ def hear(job: Job, todo: Sequence[Piece], resources: Resources, names: Collectio
     ]  # one at a time: waves are large
     if not wanted:
         return
-    actors = start(job, len(wanted), resources)
-    try:
-        for piece, reference in in_turn(actors, iter(wanted), "hear"):
-            try:
-                yield from ray.get(reference)
-            except RayError as error:
-                cause = error.cause if isinstance(error, RayTaskError) else error
+    with start(job, len(wanted), resources) as crew:
+        for piece, made in crew.work("hear", wanted):
+            if isinstance(made, RayError):
                 raise ShardsFailed(
-                    f"the numbers are there, the page is not: {piece.dataset}/{piece.shard}: {type(cause).__name__}: {cause}; "
+                    f"the numbers are there, the page is not: {piece.dataset}/{piece.shard}: {said(made)}; "
                     "a rerun tries again, and --heard 0 does without a page"
-                ) from error
-    finally:
-        for actor in actors:
-            ray.kill(actor)
+                ) from made
+            yield from made
 
 
 def choose(evaluation: Evaluation, task: str, count: int) -> list[Chosen]:

@@ -58,11 +58,11 @@ def _run(work: FileWork, columns: dict[str, list]) -> pa.Table:
 
 def _on_ray(work: FileWork, rows: pa.Table, places: list[Place], workers: int | None) -> Iterator[tuple[Place, pa.Table]]:
     """One task a place. A batch that kills its worker is done again file by file, so that the culprit is named."""
-    num_cpus = cluster.start(workers)
+    cluster.start(workers)
     while places:
         killed: list[Place] = []
         submit = lambda place: _run.remote(work, rows.slice(*place).to_pydict())  # noqa: E731
-        for place, reference in cluster.bounded(submit, places, 2 * num_cpus + 2):
+        for place, reference in cluster.bounded(submit, places):
             try:
                 yield place, ray.get(reference)
             except (WorkerCrashedError, NodeDiedError, OutOfMemoryError) as error:

@@ -44,7 +44,7 @@ ByFile = tyro.conf.Suppress  # what no command line can hold: only in the config
 OTHERWISE_THE_SAME = (
     *("registry", "codec", "new_codec", "work", "lease", "always", "keep_runs", "dry_run"),  # the id of the codec counts
     *(f"data.{name}" for name in ("corpora", "datasets", "out")),  # what is there is in the run's inputs
-    *(f"data.{name}" for name in ("workers", "gpus_per_worker", "rerender")),
+    *(f"data.{name}" for name in ("workers", "gpus_per_worker", "max_workers", "rerender")),
     # Training publishes the weights of its last step, whichever checkpoint was best, and every step draws from its own seed.
     *(f"lm.loop.{name}" for name in ("checkpoint_steps", "checkpoint_minutes", "validation_steps", "max_skipped")),
     *(f"lm.{name}" for name in ("resources", "held_out", "codec", "keep", "report", "judged_examples", "validation_examples")),
@@ -82,6 +82,8 @@ class Data:
     """CPUs of this machine for simulation, encoding and evaluation, all if not given. A cluster brings its own."""
     gpus_per_worker: float = 0.0
     """For encoding and evaluation; 0 works on CPUs."""
+    max_workers: int | None = None
+    """Of encoding and evaluation, on a cluster that grows with the work; if not given, as many as it has room for at first."""
 
     def __post_init__(self) -> None:
         for name in ("count", "block", "examples_per_shard"):

@@ -22,6 +22,7 @@ import msgspec
 
 from codec.model import Codec
 from infra import metrics, model_store
+from infra.actors import Resources
 from infra.command_line import EXIT_INTERRUPTED, EXIT_OUTSIDE, EXIT_USAGE
 from infra.config import fingerprint, to_json
 from infra.dataset import Dataset, open_dataset
@@ -32,7 +33,6 @@ from infra.shards import encode_json
 from infra.storage import Store, open_store
 from pipelines.bundle import Bundle, MakeBundle, card_of
 from pipelines.encode import Encode, encode
-from pipelines.encode_job import Resources
 from pipelines.freshness import Input, simulation
 from pipelines.retrain_config import Retrain
 from pipelines.simulate import simulate
@@ -174,7 +174,9 @@ def encode_step(run: Run, before: Outputs) -> Outputs:
     folder, data = local_folder(run.codec), run.config.data
     codec, codec_id, found = Codec.from_pretrained(folder), model_id(folder), []
     for one in before["datasets"]:
-        config = Encode(one["place"], run.codec, data.out, resources=Resources(data.workers, data.gpus_per_worker))
+        config = Encode(
+            one["place"], run.codec, data.out, resources=Resources(data.workers, data.gpus_per_worker, data.max_workers)
+        )
         tokens = encode(config, open_dataset(open_store(one["place"])), codec, codec_id)
         found.append({"place": tokens.store.url, "id": tokens.description["id"], "dataset": one["id"]})
     return {"tokens": found, "codec": codec_id}
@@ -215,7 +217,7 @@ def evaluate_step(run: Run, before: Outputs) -> Outputs:
         model=",".join(f"{name}={place}" for name, place in models.items()),
         data=",".join(frozen.place for frozen in judging.datasets),
         out=run.store.url,
-        resources=Resources(data.workers, data.gpus_per_worker),
+        resources=Resources(data.workers, data.gpus_per_worker, data.max_workers),
         **judging.shared(),
     )
     return {"evaluation": evaluate(config)}

@@ -90,8 +90,7 @@ def make_shards(job: Job, shards: list[int], max_reject_share: float) -> Tally:
 def _make(
     shared: ray.ObjectRef, recipe: Recipe, shards: list[int], isolate: bool, tally: Tally, bar: tqdm, limit: float
 ) -> None:
-    num_cpus = int(ray.cluster_resources().get("CPU", 1))
-    for shard, reference in cluster.bounded(lambda shard: shard_task.remote(shared, shard, isolate), shards, 2 * num_cpus + 2):
+    for shard, reference in cluster.bounded(lambda shard: shard_task.remote(shared, shard, isolate), shards):
         try:
             done = ray.get(reference)
         except (WorkerCrashedError, OutOfMemoryError, NodeDiedError):

@@ -119,9 +119,8 @@ def check_dataset(dataset: Dataset, config: Verify) -> list[str]:
         return wrong + [line for job in jobs for line in check_shard(place, job)]
     cluster.start(config.workers)
     shared = ray.put(place)
-    limit = 2 * int(ray.cluster_resources().get("CPU", 1)) + 2
     with tqdm(total=len(jobs), unit="shard", desc="verify", dynamic_ncols=True, mininterval=0.5) as bar:
-        for _, reference in cluster.bounded(lambda job: _check_shard.remote(shared, job), jobs, limit):
+        for _, reference in cluster.bounded(lambda job: _check_shard.remote(shared, job), jobs):
             wrong += ray.get(reference)
             bar.update()
     return wrong

@@ -181,7 +181,7 @@ def bench_driver(in_flight: int) -> None:
     ray.get([nothing.remote(n) for n in range(20)])
     total, limit = max(2000, in_flight // 4), in_flight
     started = time.perf_counter()
-    count = sum(1 for _ in itertools.islice(cluster.bounded(nothing.remote, range(total), limit), total))
+    count = sum(1 for _ in itertools.islice(cluster.bounded(nothing.remote, range(total), lambda: limit), total))
     after_ms = (time.perf_counter() - started) / count * 1e3
     print(f"| {in_flight:,} | {before_ms:.2f} | {after_ms:.2f} | {1e3 / after_ms:,.0f} |", flush=True)
     ray.shutdown()

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 import ray
 
@@ -32,7 +34,7 @@ def test_every_item_comes_back_once_failed_ones_too():
         most = max(most, len(submitted) - len(results))
         return square.remote(number)
 
-    for item, reference in cluster.bounded(submit, range(10), limit=3):
+    for item, reference in cluster.bounded(submit, range(10), limit=lambda: 3):
         try:
             results[item] = ray.get(reference)
         except ray.exceptions.RayTaskError as error:
@@ -42,4 +44,37 @@ def test_every_item_comes_back_once_failed_ones_too():
 
 
 def test_nothing_to_do_ends_at_once():
-    assert list(cluster.bounded(square.remote, [], limit=3)) == []
+    assert list(cluster.bounded(square.remote, [], limit=lambda: 3)) == []
+
+
+@ray.remote(num_cpus=0)
+def meet(folder, number: int) -> int:
+    """Ends when all three are there at once."""
+    (folder / str(number)).touch()
+    end = time.monotonic() + 30
+    while len(list(folder.iterdir())) < 3:
+        assert time.monotonic() < end, "the others were not given in hand"
+        time.sleep(0.05)
+    return number
+
+
+def test_a_cluster_that_has_grown_gets_more_before_anything_has_finished(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "LOOK_S", 0.2)
+    started = time.monotonic()
+    found = cluster.bounded(lambda number: meet.remote(tmp_path, number), range(3), lambda: 1 + int(time.monotonic() - started))
+    assert sorted(ray.get(reference) for _, reference in found) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("address", "there", "tasks"),
+    [
+        ("", {"CPU": 2.0}, 6),  # this machine alone: as ever
+        ("10.0.0.1:6379", {"memory": 1.0}, cluster.FEWEST_WAITING),  # a head without CPUs
+        ("10.0.0.1:6379", {"CPU": 3.0}, cluster.FEWEST_WAITING),
+        ("10.0.0.1:6379", {"CPU": 500.0}, 1002),  # more wait than run, however large it is
+    ],
+)
+def test_on_a_cluster_more_tasks_wait_than_there_are_cpus(address, there, tasks, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: there)
+    assert cluster.in_flight() == tasks

@@ -4,8 +4,14 @@ import time
 
 import psutil
 import pytest
+import torch
 
-from pipelines.encode_job import Resources
+from infra.actors import Resources
+from infra.command_line import ShardsFailed
+from infra.model_folder import model_id
+from pipelines.encode import Encode, encode_all
+from pipelines.encode_job import Job, code_version, open_networks
+from pipelines.encoding import Recipe
 from tests.pipelines.conftest import command, contents, finished
 from tests.pipelines.test_encode import encode, only
 
@@ -48,7 +54,26 @@ def kill_first_encoder_of(pid: int) -> None:
     raise AssertionError("no actor was started")
 
 
-@pytest.mark.parametrize("wrong", [{"workers": 0}, {"gpus_per_worker": -1.0}])
-def test_resources_that_cannot_be_are_refused(wrong):
-    with pytest.raises(ValueError, match="--workers 1 or more"):
-        Resources(**wrong)
+@pytest.mark.parametrize(("gpus_per_worker", "device"), [(0.0, "cpu"), (0.5, "cuda")])
+def test_networks_go_where_the_job_says_even_if_the_machine_has_a_gpu(gpus_per_worker, device, codec_folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.nn.Module, "to", lambda module, place: (asked.append((type(module).__name__, place)), module)[1])
+    about = (str(codec_folder), model_id(codec_folder), "data", "out", code_version())
+    open_networks.__wrapped__(Job(Recipe(None, 60.0, "log-mel"), *about, Resources(gpus_per_worker=gpus_per_worker).device))
+    assert asked[-1] == ("Codec", device) and {place for _, place in asked} == {device}
+
+
+def test_the_driver_gives_the_device_of_the_resources_to_its_job(dataset, codec_folder, tmp_path, monkeypatch):
+    jobs = []
+
+    def stop(job, *_):
+        jobs.append(job)
+        raise ShardsFailed("none is made here")
+
+    monkeypatch.setattr("pipelines.encode.make", stop)
+    for gpus_per_worker in (0.0, 1.0):
+        config = Encode(dataset.url, str(codec_folder), str(tmp_path), resources=Resources(gpus_per_worker=gpus_per_worker))
+        with pytest.raises(ShardsFailed):
+            encode_all(config)
+    assert [job.device for job in jobs] == ["cpu", "cuda"]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from infra.actors import Resources
 from infra.command_line import ShardsFailed
 from infra.storage import open_store
-from pipelines.encode_job import Resources
 from pipelines.evaluate import Evaluate, evaluate, named
 from pipelines.generation import Options
 from pipelines.long_audio import Windowing
@@ -126,6 +126,20 @@ def test_a_damaged_shard_is_named_and_the_others_are_judged(places, tmp_path, co
         evaluate(config(places, data=str(tmp_path / "data"), out=str(tmp_path / "out")))
     assert caught.value.exit_code == 4
     assert len(list((tmp_path / "out").glob("*/parts/*/*.json"))) == 1
+
+
+def test_the_driver_gives_the_device_of_the_resources_to_its_job(places, tmp_path, monkeypatch):
+    jobs = []
+
+    def stop(job, *_):
+        jobs.append(job)
+        raise ShardsFailed("none is judged here")
+
+    monkeypatch.setattr("pipelines.evaluate.make", stop)
+    for gpus_per_worker in (0.0, 1.0):
+        with pytest.raises(ShardsFailed):
+            evaluate(config(places, out=str(tmp_path), resources=Resources(gpus_per_worker=gpus_per_worker)))
+    assert [job.device for job in jobs] == ["cpu", "cuda"]
 
 
 def test_names_come_from_folders_or_are_given():

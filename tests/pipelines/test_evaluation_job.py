@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from infra.dataset import open_dataset
 from infra.shards import ShardError
@@ -37,6 +38,18 @@ def test_an_actor_with_other_code_or_another_model_refuses(tmp_path):
         systems_of(Job({"model": place}, {"model": identity}, Judging(), "out", "0"))
     with pytest.raises(RuntimeError, match="another model than on the driver's"):
         systems_of(Job({"model": place}, {"model": "0"}, Judging(), "out", code_version()))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_models_go_where_the_job_says_even_if_the_machine_has_a_gpu(device, tmp_path, monkeypatch):
+    asked = []
+    place = str(make_bundle(tmp_path))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.nn.Module, "to", lambda module, place: (asked.append(place), module)[1])
+    identity = bundle_id(Bundle.open(place, device="cpu").about)
+    asked.clear()
+    systems_of(Job({"model": place}, {"model": identity}, Judging(), "out", code_version(), device))
+    assert asked[:2] == [device, device]  # codec and language model; what else there is follows them
 
 
 def test_a_metric_that_there_is_not_is_told_with_the_nearest():

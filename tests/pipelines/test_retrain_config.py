@@ -73,7 +73,7 @@ def test_only_what_changes_the_result_is_another_run(given):
         replace(config, lm=replace(config.lm, resources=replace(config.lm.resources, workers=4))),
         replace(config, judging=replace(config.judging, datasets=(replace(config.judging.datasets[0], place="/copy"),))),
         replace(config, judging=replace(config.judging, heard=0, clips_per_part=3)),
-        replace(config, data=replace(config.data, rerender=0, gpus_per_worker=0.5)),
+        replace(config, data=replace(config.data, rerender=0, gpus_per_worker=0.5, max_workers=4)),
         replace(config, lm=replace(config.lm, loop=replace(config.lm.loop, **intervals))),
         replace(config, lm=replace(config.lm, keep=KeepConfig(last=9), report=False, judged_examples=3, validation_examples=2)),
         replace(config, lm=replace(config.lm, examples=replace(config.lm.examples, threads=7, prefetch_steps=7))),
