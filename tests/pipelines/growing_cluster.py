@@ -1,4 +1,4 @@
-"""A real autoscaler of Ray on this machine: a head without CPUs, and nodes that are started as tasks and actors wait for them."""
+"""Ray's own autoscaler on this machine: a head without CPUs, and nodes that are started as tasks and actors wait for them."""
 
 import contextlib
 import json
@@ -22,24 +22,21 @@ STORE_BYTES = 100_000_000
 
 def description(address: str, node: dict[str, float], most: int) -> dict:
     """What the autoscaler reads: none to `most` nodes, each with these resources."""
-    worker = {
-        "resources": node | {"object_store_memory": STORE_BYTES},
-        "node_config": {},
-        "min_workers": 0,
-        "max_workers": most,
-    }
+    resources = node | {"object_store_memory": STORE_BYTES}
+    head = {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}
+    worker = {"resources": resources, "node_config": {}, "min_workers": 0, "max_workers": most}
     provider = {"type": "external", "module": NODES, "head_node_id": FAKE_HEAD_NODE_ID, "gcs_address": address}
     return {
         "cluster_name": "growing",
         "max_workers": most,
         "idle_timeout_minutes": 10.0,
         "provider": provider | {"launch_multiple": True},
-        "available_node_types": {
-            FAKE_HEAD_NODE_TYPE: {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
-            "worker": worker,
-        },
+        "available_node_types": {FAKE_HEAD_NODE_TYPE: head, "worker": worker},
         "head_node_type": FAKE_HEAD_NODE_TYPE,
-        "auth": {},
+        **{key: {} for key in ("auth", "docker", "file_mounts")},
+        **{key: [] for key in (f"{when}setup_commands" for when in ("", "head_", "worker_"))},
+        **{key: [] for key in ("initialization_commands", "head_start_ray_commands", "worker_start_ray_commands")},
+        **{key: [] for key in ("cluster_synced_files", "rsync_exclude", "rsync_filter")},
     }
 
 
@@ -51,20 +48,10 @@ def growing(node: dict[str, float], most: int) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="ql-", ignore_cleanup_errors=True) as folder:
         config = Path(folder, "cluster.yaml")
         config.write_text(json.dumps(description(f"{ip}:{port}", node, most)))
-        words = [
-            "--head",
-            "--block",
-            "--disable-usage-stats",
-            "--num-cpus=0",
-            "--num-gpus=0",
-            f"--object-store-memory={STORE_BYTES}",
-        ]
+        words = ["--head", "--block", "--disable-usage-stats", "--num-cpus=0", "--num-gpus=0"]
         words += [f"--port={port}", f"--node-ip-address={ip}", f"--temp-dir={folder}/ray", f"--autoscaling-config={config}"]
-        words += [
-            f"--dashboard-port={dashboard}",
-            f"--dashboard-agent-listen-port={agent}",
-            f"--ray-client-server-port={client}",
-        ]
+        words += [f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
+        words += [f"--ray-client-server-port={client}", f"--object-store-memory={STORE_BYTES}"]
         words += ["--min-worker-port=0", "--max-worker-port=0"]
         settings = {"RAY_AUTH_MODE": "disabled", "RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
         settings |= {"RAY_enable_autoscaler_v2": "1", "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID}
