@@ -1,4 +1,4 @@
-"""On a cluster that grows from zero, by Ray's own autoscaler: commands start it, and all nodes that come get work."""
+"""On a cluster that grows from zero, by Ray's own autoscaler: commands set it going, and all nodes that come get work."""
 
 import time
 
@@ -9,7 +9,6 @@ from infra import cluster
 from infra.actors import Crew, Resources
 from tests.pipelines.conftest import command, finished
 from tests.pipelines.growing_cluster import growing, num_nodes
-from tests.pipelines.test_simulate import SMALL, dataset_in
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -41,11 +40,8 @@ def test_actors_wait_for_nodes_with_gpus_and_all_of_them_work(nodes):
     assert len(found) == 40 and len(set(found)) == 2  # the third never has room, and no item waits for it
 
 
-def test_simulate_and_encode_make_a_cluster_grow(nodes, corpus, dataset, codec_folder, tmp_path):
-    code, output = finished(command("pipelines.simulate", "sr", "--corpus", corpus, "--out", tmp_path / "sr", *SMALL))
-    assert code == 0, output
-    assert dataset_in(tmp_path / "sr") and num_nodes(nodes) == 2
+def test_encode_makes_a_cluster_grow_as_far_as_it_is_told(nodes, dataset, codec_folder, tmp_path):
     words = ("--data", dataset.url, "--codec", codec_folder, "--out", tmp_path / "tokens", "--max-workers", 2)
     code, output = finished(command("pipelines.encode", *words))
     assert code == 0, output
-    assert "8 examples" in output
+    assert "8 examples" in output and num_nodes(nodes) == 2
