@@ -93,13 +93,14 @@ def command_of(description: Description, step: Step) -> str:
     """The shell command that runs a step on its cluster's head."""
     simulate = "pipelines.mixture" if description.task == "all" else f"pipelines.simulate {description.task}"
     gpus = description.num_gpus()
+    most = gpus or sum(group.cpus * group.most for group in description.workers)  # there may be none when the step begins
     values = {
         "url": description.url,
         "corpus": description.corpus,
         "simulate": simulate,
         "codec_preset": description.codec_preset,
         "lm_preset": description.lm_preset,
-        "gpu_encode": "--gpus-per-worker 1" if gpus else "",
+        "gpu_encode": "--gpus-per-worker 1 " * (gpus > 0) + f"--max-workers {most}",
         "ranks": f"--workers {description.num_ranks()} --gpu {gpus > 0}",
     }
     words = ["python", step.command.format_map(values), description.arguments.get(step.name, "")]

@@ -35,6 +35,7 @@ def test_the_verbs_take_the_words_that_they_are_given(description):
 
     module, words = arguments(description, "encode")
     config = tyro.cli(Encode, args=words)
+    assert config.resources.max_workers  # the cluster grows from zero
     assert config.data == f"{description.url}/data"
     assert (config.resources.gpus_per_worker > 0) == (description.num_gpus() > 0)
     for pipeline, name in ((train_codec, "train-codec"), (train_lm, "train-lm")):
@@ -54,6 +55,7 @@ def test_evaluation_and_retraining_take_the_words_that_they_are_given(descriptio
 
     module, words = arguments(description, "evaluate")
     config = tyro.cli(Evaluate, args=words)
+    assert config.resources.max_workers == (description.num_gpus() or sum(one.cpus * one.most for one in description.workers))
     assert (module, config.data) == ("pipelines.evaluate", f"{description.url}/data")
     assert (config.resources.gpus_per_worker > 0) == (description.num_gpus() > 0)
     module, words = arguments(description, "retrain")
