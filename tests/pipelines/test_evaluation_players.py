@@ -12,7 +12,7 @@ from pipelines.evaluation_page import PAGE
 from pipelines.evaluation_players import add_page, choose, signals
 from tests.pipelines import evaluation_samples
 from tests.pipelines.evaluation_samples import key
-from tests.pipelines.test_listen import HOSTILE, Page, browser, wait  # noqa: F401
+from tests.pipelines.test_listen import HOSTILE, Page, wait
 from training.metrics.clip_table import METRIC, Evaluation
 
 
@@ -111,7 +111,7 @@ def long(tmp_path_factory):
 
 
 @pytest.mark.browser
-def test_in_a_browser_players_load_and_a_switch_keeps_the_position(browser, long):  # noqa: F811
+def test_in_a_browser_players_load_and_a_switch_keeps_the_position(browser, long):
     browser.open(long)
     wait(browser, "[...document.querySelectorAll('audio')].every(audio => audio.readyState >= 1 && audio.duration > 5)")
     browser.run("for (const image of document.images) image.loading = 'eager'")
