@@ -1,10 +1,11 @@
 """The lock files: every installed package with its version and the sha256 of each of its files on the index.
 
-    python -m infra.hashed_lock        writes requirements.lock, requirements-cpu.lock and requirements-cuda.lock
+    python -m infra.hashed_lock        writes requirements.lock and requirements-cpu.lock, -cuda.lock, -image.lock
 
 `pip install --no-deps --require-hashes -r requirements.lock` then takes those bytes and no others, on any platform that the
 index has files for. torch is apart, for there are two builds of one version: that for CPUs which pip takes here, and those of
 the public index with the packages of CUDA which they need. pip prefers the latter wherever their hashes are allowed.
+What only the image of a cluster has is apart, too.
 """
 
 import json
@@ -18,11 +19,13 @@ from pathlib import Path
 from infra.command_line import run
 
 LOCK, CPU_LOCK, CUDA_LOCK = "requirements.lock", "requirements-cpu.lock", "requirements-cuda.lock"
+IMAGE_LOCK = "requirements-image.lock"
 NAME = re.compile(r"([A-Za-z0-9._-]+)==")
 BUILD = re.compile(r"^(torch==[0-9.]+)\+\w+$")  # which build of torch is installed here is not part of the version
 TITLES = {
     LOCK: "Every package but torch, with the hashes of its files. Written by `make lock`, installed by `make setup`.",
     CPU_LOCK: "torch for CPUs: the file that the index of `make lock` has for its machine. Where there is none: the next.",
+    IMAGE_LOCK: "boto3, with which the head of `ray up` starts machines, and what it needs. Only the image of nodes has it.",
     CUDA_LOCK: "torch as it is on the public index, and the packages that it needs for GPUs.",
 }
 
@@ -50,6 +53,15 @@ def locked(requirements: Iterable[str], *options: str) -> dict[str, str]:
     return found
 
 
+def beside(packages: dict[str, str], requirement: str, *options: str) -> dict[str, str]:
+    """What a requirement needs, itself included, that is not among the packages; those keep their versions."""
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as others:
+        others.write("\n".join(lines.split()[0] for lines in packages.values()))
+        others.flush()
+        found = locked([requirement], *options, "--constraints", others.name)
+    return {name: lines for name, lines in found.items() if name not in packages}
+
+
 def hash_here(requirement: str) -> str:
     """sha256 of the file that pip takes on this machine."""
     words = ("install", "--quiet", "--dry-run", "--ignore-installed", "--no-deps", "--report", "-", requirement)
@@ -58,17 +70,14 @@ def hash_here(requirement: str) -> str:
 
 
 def write(folder: Path) -> None:
-    """All three files, from what is installed and what the index says of it."""
+    """All four files, from what is installed and what the index says of it."""
     versions = installed()
     torch = next(line for line in versions if line.startswith("torch=="))
     packages = locked([line for line in versions if line != torch], "--no-deps")
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as others:
-        others.write("\n".join(line for line in versions if line != torch))
-        others.flush()
-        cuda = locked([torch], "--universal", "--constraints", others.name)
-    cuda = {name: lines for name, lines in cuda.items() if name not in packages}
+    cuda = beside(packages, torch, "--universal")
+    image = beside(packages, next(line for line in versions if line.startswith("botocore==")).replace("botocore", "boto3"))
     cpu = {"torch": f"{torch} \\\n    --hash=sha256:{hash_here(torch)}"}
-    for name, some in ((LOCK, packages), (CPU_LOCK, cpu), (CUDA_LOCK, cuda)):
+    for name, some in ((LOCK, packages), (CPU_LOCK, cpu), (CUDA_LOCK, cuda), (IMAGE_LOCK, image)):
         (folder / name).write_text("\n".join([f"# {TITLES[name]}", *(some[key] for key in sorted(some, key=str.lower))]) + "\n")
         print(f"{folder / name}: {len(some)} packages, {sum(lines.count('--hash') for lines in some.values())} files")
 

@@ -37,6 +37,7 @@ METRICS = {
     "quarkline_audio_seconds_total": Metric("counter", "Seconds of audio in them.", ("verb", "task")),
     "quarkline_shards_total": Metric("counter", "Shards by state: committed or failed.", ("verb", "task", "state")),
     "quarkline_rejects_total": Metric("counter", "Draws that were thrown away, by reason.", ("verb", "task", "reason")),
+    "quarkline_train_running": Metric("gauge", "1 while a process takes training steps, 0 when it has ended.", ("run",)),
     "quarkline_train_step": Metric("gauge", "The last step of a training run.", ("run",)),
     "quarkline_train_loss": Metric("gauge", "Losses of the last step; valid/...: on held-out data.", ("run", "name")),
     "quarkline_train_tokens_per_second": Metric("gauge", "Target tokens of all ranks a second.", ("run",)),

@@ -16,7 +16,7 @@ from training.checkpoints import Checkpoints
 from training.guard import SkipGuard, agreed, gathered, longest
 from training.keys import key
 from training.launch import Worker
-from training.step_metrics import export_save, export_step
+from training.step_metrics import export_save, export_step, running
 
 
 class Trainee(Protocol):
@@ -64,7 +64,7 @@ def train(trainee: Trainee, run: Run, config: LoopConfig) -> State:
     if state.step == 0 and run.validate and clock.validation_is_due(0):
         run.tracker.log(0, _validated(run, 0))
     end = state.is_finished(config)
-    with closing(run.batches(state.stream)) as stream:
+    with running(run.tracker.folder), closing(run.batches(state.stream)) as stream:
         while not end:
             began_s = time.monotonic()
             batches, state.stream = next(stream)

@@ -1,11 +1,25 @@
 """What of a training step goes to Prometheus: rank 0 says it for all, under the name of the run's folder."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from infra import metrics
 
 OWN = {"tokens_per_s": "quarkline_train_tokens_per_second", "mfu": "quarkline_train_mfu"}
 NO_LOSS = {"skipped", "learning_rate_share", "padding_share", *OWN}
+
+
+@contextmanager
+def running(folder: Path | None) -> Iterator[None]:
+    """Say that training runs, and in the end, however it ends, that it does not: the other metrics stay as they were."""
+    if folder is not None:
+        metrics.put("quarkline_train_running", 1.0, run=folder.name)
+    try:
+        yield
+    finally:
+        if folder is not None:
+            metrics.put("quarkline_train_running", 0.0, run=folder.name)
 
 
 def export_step(folder: Path | None, step: int, found: dict[str, float], times: dict[str, float]) -> None:

@@ -41,6 +41,7 @@ SECTIONS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         (
             ("Losses", "none", ((f'ray_quarkline_train_loss{{{RUN}, name!~"valid/.*"}}', "{{run}} {{name}}"),)),
             ("On held-out data", "none", ((f'ray_quarkline_train_loss{{{RUN}, name=~"valid/.*"}}', "{{run}} {{name}}"),)),
+            ("Runs now", "none", ((f"max by (run) (ray_quarkline_train_running{{{RUN}}})", "{{run}}"),)),
             ("Step", "none", ((f"ray_quarkline_train_step{{{RUN}}}", "{{run}}"),)),
             ("Tokens a second", "none", ((f"ray_quarkline_train_tokens_per_second{{{RUN}}}", "{{run}}"),)),
             ("Use of the devices' peak (MFU)", "percentunit", ((f"ray_quarkline_train_mfu{{{RUN}}}", "{{run}}"),)),

@@ -19,6 +19,7 @@ from infra.config import from_json
 EXAMPLE_ACCOUNT = "111122223333"  # the one of AWS's own documentation
 NAME = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+REDIS = re.compile(r"[\w-]+(\.[\w-]+)+:\d{1,5}")
 CRON = re.compile(r"[-0-9*/,]+( [-0-9*/,A-Za-z]+){4}")
 LONGEST_NAME = 22  # KubeRay takes 47 characters for a RayJob: name, step, and the minute that a schedule adds
 
@@ -163,7 +164,8 @@ class Description:
     efs_address: str = ""
     """DNS name of the file system that `ray up` mounts on all nodes as the shared folder; none if empty."""
     redis_address: str = ""
-    """host:port of a Redis that keeps Ray's control store when the head is replaced; none if empty: the job starts anew."""
+    """host:port of a Redis that keeps Ray's control store when the head is replaced; none if empty: the job starts anew. The
+    host is a service of another namespace (name.namespace), an address, or a longer name outside of the cluster."""
 
     def __post_init__(self) -> None:
         for name in ("name", "namespace", "operator_namespace", "monitoring_namespace"):
@@ -181,6 +183,13 @@ class Description:
         for name in ("retries", "idle_minutes", "deadline_hours"):
             _want(getattr(self, name) >= (name != "retries"), name, getattr(self, name), "a positive number")
         _want(self.ranks >= 0, "ranks", self.ranks, "0 or more")
+        redis = self.redis_address
+        _want(
+            not redis or bool(REDIS.fullmatch(redis)),
+            "redis_address",
+            redis,
+            "host:port, as redis.stores:6379 or 10.0.0.7:6379",
+        )
         for cidr in self.egress_cidrs:
             ipaddress.ip_network(cidr)
 

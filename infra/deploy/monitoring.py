@@ -6,8 +6,10 @@ from infra.deploy.pods import Manifest, metadata
 
 PERIODS_MISSED_DAYS = 15  # without a retraining that has ended well
 BY_TASK = "by (namespace, verb, task)"
-# What a process has said stays to be seen after its end: only while a job runs does it say anything about now.
-RUNNING = "on (namespace, ray_io_cluster) (max by (namespace, ray_io_cluster) (ray_running_jobs) > 0)"
+BY_RUN = "(namespace, ray_io_cluster, run)"
+# A process that goes on after its training (to evaluate) shows the last values for as long as it is there, a killed one for a
+# minute: they say something about now only while training runs.
+RUNNING = f"on {BY_RUN} (max by {BY_RUN} (ray_quarkline_train_running) == 1)"
 
 
 def pod_monitor(description: Description) -> Manifest:
@@ -46,7 +48,7 @@ def rules(description: Description) -> Manifest:
         _alert("TooManyRejects", f"{rejected} / (sum {BY_TASK} ({made}) + {rejected}) > 0.05", "15m", _REJECTS),
         _alert(
             "TrainingStands",
-            f"changes(ray_quarkline_train_step[20m]) == 0 and {RUNNING}",
+            f"max by {BY_RUN} (changes(ray_quarkline_train_step[20m])) == 0 and {RUNNING}",
             *("10m", "{{ $labels.run }} has made no step for 20 minutes", "critical"),
         ),
         _alert("StepsSkipped", "increase(ray_quarkline_train_skipped_steps_total[10m]) > 5", "0m", _SKIPPED, "critical"),

@@ -1,5 +1,6 @@
 """Who may talk to whom in the namespace: nobody, but for what is listed here."""
 
+import ipaddress
 from typing import Any
 
 from infra.deploy.description import Description
@@ -8,6 +9,7 @@ from infra.deploy.pods import METRICS_PORT, Manifest, labels, metadata
 DASHBOARD_PORT = 8265
 METADATA_SERVICES = ("169.254.169.254/32", "fd00:ec2::254/128")  # whoever reaches it has the node's role
 HEAD = {"ray.io/node-type": "head"}
+KEEPERS = ["head", "redis-cleanup"]  # the latter is KubeRay's own pod, which empties the Redis of a cluster that is gone
 
 
 def policies(description: Description) -> list[Manifest]:
@@ -19,7 +21,7 @@ def policies(description: Description) -> list[Manifest]:
     ray = {"podSelector": {"matchLabels": {"ray.io/is-ray-node": "yes", "app.kubernetes.io/part-of": description.name}}}
     ours = {"podSelector": {"matchLabels": {"app.kubernetes.io/part-of": description.name}}}
     operator = {**_namespace(description.operator_namespace), "podSelector": {}}
-    return [
+    found = [
         _policy(description, "deny", {}, ["Ingress", "Egress"]),
         _policy(description, "ray", ray["podSelector"], ingress=[{"from": [ray]}], egress=[{"to": [ray]}]),
         _policy(
@@ -35,11 +37,28 @@ def policies(description: Description) -> list[Manifest]:
             ingress=[{"from": [_namespace(description.monitoring_namespace)], "ports": [_tcp(METRICS_PORT)]}],
         ),
         _policy(description, "names", ours["podSelector"], egress=[_dns()]),
-        _policy(description, "https", ours["podSelector"], egress=[_https(description)]),
+        _policy(description, "https", ours["podSelector"], egress=[{"to": _outside(description), "ports": [_tcp(443)]}]),
     ]
+    if description.redis_address:
+        keepers = {"key": "ray.io/node-type", "operator": "In", "values": KEEPERS}
+        pods = ours["podSelector"] | {"matchExpressions": [keepers]}
+        found.append(_policy(description, "redis", pods, egress=[_redis(description)]))
+    return found
 
 
-def _https(description: Description) -> Manifest:
+def _redis(description: Description) -> Manifest:
+    """A rule cannot name hosts: a service's whole namespace, an address, or all that is outside; on this one port."""
+    host, _, port = description.redis_address.rpartition(":")
+    parts = host.split(".")
+    try:
+        to = [{"ipBlock": {"cidr": str(ipaddress.ip_network(host))}}]
+    except ValueError:
+        in_cluster = len(parts) == 2 or parts[2] == "svc"
+        to = [{**_namespace(parts[1]), "podSelector": {}}] if in_cluster else _outside(description)
+    return {"to": to, "ports": [_tcp(int(port))]}
+
+
+def _outside(description: Description) -> list[Manifest]:
     """S3, STS and the Kubernetes API; not the node's metadata service."""
     to = []
     for cidr in description.egress_cidrs:
@@ -47,7 +66,7 @@ def _https(description: Description) -> Manifest:
         if cidr in ("0.0.0.0/0", "::/0"):
             block["except"] = [METADATA_SERVICES[cidr == "::/0"]]
         to.append({"ipBlock": block})
-    return {"to": to, "ports": [_tcp(443)]}
+    return to
 
 
 def _dns() -> Manifest:

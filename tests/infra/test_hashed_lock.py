@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.hashed_lock import CPU_LOCK, CUDA_LOCK, LOCK, hash_here, installed, locked
+from infra.hashed_lock import CPU_LOCK, CUDA_LOCK, IMAGE_LOCK, LOCK, hash_here, installed, locked
 
 ROOT = Path(__file__).parents[2]
 ENTRY = re.compile(r"([A-Za-z0-9._-]+)==[^\s;]+( ;[^\\]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+\n")
@@ -27,7 +27,8 @@ def test_every_package_has_hashes_and_no_index_or_folder_is_named():
     assert len(entries(LOCK)) > 100
     assert list(entries(CPU_LOCK)) == ["torch"] and "torch" in entries(CUDA_LOCK)
     assert not entries(LOCK).keys() & entries(CUDA_LOCK).keys()  # one version of each
-    for name in (LOCK, CPU_LOCK, CUDA_LOCK):
+    assert "boto3" in entries(IMAGE_LOCK) and not entries(LOCK).keys() & entries(IMAGE_LOCK).keys()
+    for name in (LOCK, CPU_LOCK, CUDA_LOCK, IMAGE_LOCK):
         assert not re.search(r"://|file:|@|--[a-gi-z]", (ROOT / name).read_text())
 
 

@@ -1,7 +1,8 @@
-"""Token datasets of real simulated examples, made once for all tests of a process: not to be changed."""
+"""Token datasets of real simulated examples, made once for all tests of a process: not to be changed; what Prometheus hears."""
 
 import pytest
 
+from infra import metrics
 from infra.storage import Store
 from tests.codec.samples import FIXED, make
 from tests.pipelines.conftest import write_corpus
@@ -38,3 +39,27 @@ def tokens(token_corpus, token_codec, tmp_path_factory) -> dict[str, Store]:
         dataset = simulated(name, audio / name, token_corpus, count=count, **config)
         made[name] = encoded(dataset, folder / name, token_codec)
     return made
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """What would go to Ray: (name, value, tags), checked as always."""
+    found = []
+
+    class Heard:
+        def __init__(self, name):
+            self.name = name
+
+        def inc(self, value, tags):
+            found.append((self.name, value, tags))
+
+        set = observe = inc
+
+    real = metrics._metric
+
+    def heard(name, kind, tags):
+        real(name, kind, tags)
+        return Heard(name)
+
+    monkeypatch.setattr(metrics, "_metric", heard)
+    return found

@@ -83,6 +83,16 @@ def test_steps_past_the_checkpoint_are_recorded_once(undisturbed, tmp_path):
     assert_equal_runs(tmp_path, undisturbed)
 
 
+def test_prometheus_hears_that_it_runs_before_the_first_step_and_that_it_does_not_after_the_last(tmp_path, said):
+    run(tmp_path / "whole", steps=3)
+    with pytest.raises(Diverged):
+        run(tmp_path / "broken", steps=12, nan_steps=(4, 5, 6))
+    for name, steps in (("whole", 3), ("broken", 6)):
+        found = [(metric, value) for metric, value, tags in said if tags["run"] == name]
+        assert [metric for metric, _ in found].count("quarkline_train_step") == steps
+        assert found[0] == ("quarkline_train_running", 1.0) and found[-1] == ("quarkline_train_running", 0.0)
+
+
 def test_skipped_steps_change_nothing_and_their_clips_are_recorded(tmp_path):
     run(tmp_path, steps=6, nan_steps=(3, 4))
     lines = curve(tmp_path)

@@ -2,32 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from infra import metrics
-from training.step_metrics import export_save, export_step
-
-
-@pytest.fixture
-def said(monkeypatch):
-    """What would go to Ray: (name, value, tags), checked as always."""
-    found = []
-
-    class Heard:
-        def __init__(self, name):
-            self.name = name
-
-        def inc(self, value, tags):
-            found.append((self.name, value, tags))
-
-        set = observe = inc
-
-    real = metrics._metric
-
-    def heard(name, kind, tags):
-        real(name, kind, tags)
-        return Heard(name)
-
-    monkeypatch.setattr(metrics, "_metric", heard)
-    return found
+from training.step_metrics import export_save, export_step, running
 
 
 def test_a_step_says_its_losses_its_speed_and_its_waiting(said):
@@ -61,3 +36,14 @@ def test_checkpoints_are_observed_by_outcome_and_ranks_without_a_folder_are_sile
     export_save(None, 2.5, True)
     export_step(None, 1, {"loss": 1.0}, {"step_s": 1.0, "wait_s": 0.0})
     assert [(value, tags["outcome"]) for _, value, tags in said] == [(1.5, "saved"), (2.5, "failed")]
+
+
+def test_training_runs_until_it_ends_however_it_ends(said):
+    with running(Path("/shared/lm-tiny")):
+        assert said == [("quarkline_train_running", 1.0, {"run": "lm-tiny"})]
+    assert said[1:] == [("quarkline_train_running", 0.0, {"run": "lm-tiny"})]
+    with pytest.raises(KeyboardInterrupt), running(Path("r")):
+        raise KeyboardInterrupt
+    assert [value for _, value, _ in said] == [1.0, 0.0, 1.0, 0.0]
+    with running(None):
+        assert len(said) == 4

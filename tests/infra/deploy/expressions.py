@@ -7,7 +7,7 @@ import promql_parser
 # Of Ray and of kube-state-metrics; a test of a real Ray looks for the first ones, but for GPUs, which it may not have.
 RAY = {
     *("ray_cluster_active_nodes", "ray_node_cpu_utilization", "ray_node_disk_utilization_percentage", "ray_node_mem_total"),
-    *("ray_node_mem_used", "ray_node_network_send_speed", "ray_object_store_used_memory", "ray_running_jobs"),
+    *("ray_node_mem_used", "ray_node_network_send_speed", "ray_object_store_used_memory"),
 }
 RAY_WITH_GPUS = {"ray_node_gpus_utilization"}
 KUBERNETES = {"kube_cronjob_status_last_successful_time", "kube_job_status_failed"}

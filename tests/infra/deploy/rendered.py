@@ -30,7 +30,7 @@ FULL = Description(
     schedule=Schedule("30 1 * * 1-5", "Europe/Berlin", suspended=True),
     ami="ami-0123456789abcdef0",
     efs_address="fs-1.efs.eu-central-1.amazonaws.com",
-    redis_address="redis.audio:6379",
+    redis_address="redis.stores:6379",
     egress_cidrs=("10.0.0.0/8", "0.0.0.0/0", "::/0"),
 )
 CASES = {

@@ -1,6 +1,6 @@
 import pytest
 
-from infra.deploy.monitoring import rules
+from infra.deploy.monitoring import RUNNING, rules
 from infra.metrics import METRICS
 from tests.infra.deploy.expressions import KUBERNETES, RAY, metrics_of, series_of
 from tests.infra.deploy.rendered import FULL, of_kind, pods
@@ -16,6 +16,23 @@ def test_an_alert_is_promql_on_metrics_that_the_code_exports(alert):
     assert named and named <= exported | RAY | KUBERNETES
     assert alert["labels"]["severity"] in ("info", "warning", "critical")
     assert alert["annotations"]["summary"]
+
+
+def test_what_the_last_step_left_is_alarming_only_while_training_runs():
+    gauges = {
+        f"ray_{name}" for name, metric in METRICS.items() if name.startswith("quarkline_train_") and metric.kind == "gauge"
+    }
+    about_now = [alert for alert in ALERTS if metrics_of(alert["expr"]) & gauges]
+    assert {alert["alert"] for alert in about_now} >= {"QuarklineTrainingStands", "QuarklineLowUse"}
+    for alert in about_now:
+        value, _, condition = alert["expr"].partition(" and ")
+        assert condition == RUNNING and "ray_quarkline_train_running" not in value
+
+
+def test_a_worker_that_was_killed_does_not_stand_for_a_run_that_goes_on():
+    """Ray names the worker in each series, and those of a dead one stay for a while."""
+    (stands,) = [alert for alert in ALERTS if alert["alert"].endswith("TrainingStands")]
+    assert stands["expr"].startswith("max by (namespace, ray_io_cluster, run) (changes(")
 
 
 def test_the_parser_can_refuse():

@@ -1,5 +1,8 @@
+import dataclasses
+
 import pytest
 
+from infra.deploy.network import policies
 from tests.infra.deploy.rendered import CASES, FULL, of_kind, pods
 
 
@@ -49,6 +52,36 @@ def test_outside_is_https_without_the_node_s_metadata_service():
         {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.169.254/32"]}},
         {"ipBlock": {"cidr": "::/0", "except": ["fd00:ec2::254/128"]}},
     ]
+
+
+def test_the_head_reaches_its_redis_and_nobody_else_does():
+    spec = policy("redis")
+    (rule,) = spec["egress"]
+    assert (spec["policyTypes"], ports([rule])) == (["Egress"], {int(FULL.redis_address.rpartition(":")[2])})
+    (peer,) = rule["to"]
+    assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "stores"}
+    assert spec["podSelector"]["matchLabels"] == {"app.kubernetes.io/part-of": "ql"}
+    (chosen,) = spec["podSelector"]["matchExpressions"]  # KubeRay gives its pods this label
+    assert chosen == {"key": "ray.io/node-type", "operator": "In", "values": ["head", "redis-cleanup"]}
+    for one in of_kind(CASES["defaults"], "NetworkPolicy"):
+        assert "redis" not in one["metadata"]["name"] and ports(one["spec"].get("egress", [])) <= {"any", 443, 53, 8265}
+
+
+@pytest.mark.parametrize(
+    ("address", "to"),
+    [
+        ("10.1.2.3:6380", [{"ipBlock": {"cidr": "10.1.2.3/32"}}]),
+        ("a.b.svc.cluster.local:6380", None),
+        ("master.redis.example.test:6380", policy("https")["egress"][0]["to"]),
+    ],
+)
+def test_a_redis_may_be_a_service_an_address_or_a_host_outside(address, to):
+    (found,) = [
+        one for one in policies(dataclasses.replace(FULL, redis_address=address)) if one["metadata"]["name"].endswith("-redis")
+    ]
+    (rule,) = found["spec"]["egress"]
+    namespace = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "b"}}, "podSelector": {}}
+    assert (rule["to"], ports([rule])) == (to or [namespace], {6380})
 
 
 @pytest.mark.parametrize("name", ["submitter", "schedule", "simulate"])

@@ -5,6 +5,8 @@ import pytest
 from infra.deploy.steps import STEPS
 from tests.infra.deploy.rendered import CASES, FULL, files_of, of_kind, policies
 
+PARTS = ("corpora", "data/train", "data/test", "data/retrain", "tokens/train", "tokens/test", "checkpoints/codec")
+PARTS += ("checkpoints/lm", "bundle", "evaluation", "registry")
 ACTIONS = {"s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"}
 
 
@@ -44,22 +46,22 @@ def test_each_step_writes_its_own_and_reads_what_it_needs():
     rights = policies(FULL)
     root = FULL.prefix
     writes = {
-        name: {
-            place
-            for place in ("corpora", "data", "tokens", "checkpoints", "evaluation", "registry")
-            if may(policy, "s3:PutObject", f"{root}/{place}/x")
-        }
-        for name, policy in rights.items()
+        name: {place for place in PARTS if may(policy, "s3:PutObject", f"{root}/{place}/x")} for name, policy in rights.items()
     }
     assert writes == {
-        "simulate": {"data"},
-        "encode": {"tokens"},
-        "train-codec": {"checkpoints"},
-        "train-lm": {"checkpoints"},
+        "simulate": {"data/train"},
+        "simulate-test": {"data/test"},
+        "train-codec": {"checkpoints/codec"},
+        "encode": {"tokens/train"},
+        "encode-test": {"tokens/test"},
+        "train-lm": {"checkpoints/lm"},
+        "bundle": {"bundle"},
         "evaluate": {"evaluation"},
-        "retrain": {"data", "tokens", "checkpoints", "evaluation", "registry"},
-        "interactive": {"data", "tokens", "checkpoints", "evaluation"},
+        "retrain": {"data/retrain", "registry"},
+        "interactive": set(PARTS) - {"corpora", "registry"},
     }
+    assert not may(rights["train-lm"], "s3:GetObject", f"{root}/data/test/x")
+    assert not may(rights["evaluate"], "s3:GetObject", f"{root}/data/train/x")
     champion = f"{root}/registry/champion.json"
     assert [name for name, policy in rights.items() if may(policy, "s3:PutObject", champion)] == ["retrain"]
     assert not any(may(policy, "s3:DeleteObject", champion) for policy in rights.values())
