@@ -41,6 +41,8 @@ class Resources:
             return min(most, self.max_workers)
         there, gpus = ray.cluster_resources(), self.gpus_per_worker
         if not gpus:
+            if there.get("GPU", 0):
+                print("Ray has GPUs, and the work is done on CPUs: --gpus-per-worker 1 uses them")
             return min(most, max(1, int(there.get("CPU", 0))))  # no CPU yet where a cluster grows from zero
         room = int(there.get("GPU", 0) // gpus)
         if not room:

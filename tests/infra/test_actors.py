@@ -122,5 +122,13 @@ def test_a_cluster_without_gpus_is_waited_for_only_if_it_may_grow(monkeypatch):
         Resources(gpus_per_worker=1.0, max_workers=4).count(9)
 
 
+def test_gpus_that_are_left_idle_are_told_of(monkeypatch, capsys):
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 4.0, "GPU": 1.0})
+    assert Resources().count(9) == 4
+    assert "--gpus-per-worker 1 uses them" in capsys.readouterr().out
+    assert Resources(gpus_per_worker=0.5).count(9) == 2
+    assert capsys.readouterr().out == ""
+
+
 def test_no_gpu_asked_for_is_the_cpu():
     assert (Resources().device, Resources(gpus_per_worker=0.5).device) == ("cpu", "cuda")
