@@ -23,10 +23,8 @@ from pipelines.encoding import Networks, Recipe, encode_shard
 from pipelines.rendering import ROOT
 
 RETRIES = 3  # of an actor that died, or of a store that could not be reached
-CODE = (
-    *("codec", "lm", "training/data/token_examples.py", "training/keys.py"),
-    *("pipelines/encoding.py", "infra/shards.py"),
-)  # what the tokens come from
+# what the tokens come from
+CODE = ("codec", "lm", "training/data/token_examples.py", "training/keys.py", "pipelines/encoding.py", "infra/shards.py")
 
 
 def code_version() -> str:
