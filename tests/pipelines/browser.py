@@ -4,12 +4,15 @@ import json
 import re
 import shutil
 import subprocess
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    # Ray's object stores share /dev/shm with the tests: a page crashes where they have filled it.
+    "--disable-dev-shm-usage",
     *("--disable-sync", "--disable-component-update", "--autoplay-policy=no-user-gesture-required", "--window-size=1280,1600"),
 )
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -47,8 +50,12 @@ class Browser:
         request = urllib.request.Request(
             f"{self._url}{self._session}{path}", data, {"Content-Type": "application/json"}, method=method
         )
-        with DIRECT.open(request, timeout=60) as answer:
-            return json.load(answer)["value"]
+        try:
+            with DIRECT.open(request, timeout=120) as answer:
+                return json.load(answer)["value"]
+        except urllib.error.HTTPError as refused:
+            said = refused.read().decode(errors="replace")
+            raise RuntimeError(f"the browser refused {path or method} {body}: {said}") from refused
 
     def open(self, page: Path) -> None:
         """Load a local page and wait for it."""

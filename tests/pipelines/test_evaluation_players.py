@@ -126,7 +126,7 @@ def test_in_a_browser_players_load_and_a_switch_keeps_the_position(browser, long
     browser.run("roles[0].querySelector('button').click()")
     wait(browser, "audio(0).currentTime > 0.5")
     browser.run("roles[2].querySelector('button').click()")
-    wait(browser, "'left' in at && 'sought' in at && 'playing' in at", 60)
+    wait(browser, "'left' in at && 'sought' in at && 'playing' in at")
     at = browser.run("return at")
     assert at["left"] > 0.5 and at["sought"] == pytest.approx(at["left"], abs=0.25), at
     assert browser.run("return audio(2).error") is None
