@@ -1,5 +1,7 @@
 """The ranks and what they work out together. Without torch.distributed it is a world of one rank."""
 
+import sys
+
 from torch import Tensor
 from torch import distributed as dist
 
@@ -18,3 +20,9 @@ def mean_over_ranks(tensor: Tensor) -> Tensor:
     if world_size() > 1:
         dist.all_reduce(mean)
     return mean / world_size()
+
+
+def end_group() -> None:
+    """Leave all process groups, those that DeepSpeed keeps, too: its next engine in this process would take them for alive."""
+    comm = sys.modules.get("deepspeed.comm")
+    (comm if comm and comm.is_initialized() else dist).destroy_process_group()

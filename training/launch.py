@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 
 from infra.command_line import Stopped as Stopped
+from training.collective import end_group
 
 T = TypeVar("T")
 GLOO, NCCL = "gloo", "cpu:gloo,cuda:nccl"
@@ -142,7 +143,7 @@ def _group(gpu: bool) -> Iterator[torch.device]:
     try:
         yield device
     finally:
-        dist.destroy_process_group()
+        end_group()
 
 
 def _on_ray(train: Callable[[Any, Worker], T], config: Any, resources: Resources, signals: Signals) -> T:

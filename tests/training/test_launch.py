@@ -12,9 +12,11 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from tests.training import lm_ranks
 from tests.training.ranks import run_ranks
 from tests.training.test_loop import curve, run, weights
 from tests.training.toy_trainee import Toy, train_toy
+from training.collective import end_group
 from training.launch import Resources, Worker, joined, launch, require_absolute
 
 ROOT = Path(__file__).parents[2]
@@ -44,14 +46,14 @@ def finished(process):
 def no_group():
     """What other tests of this process may have left is gone."""
     if dist.is_initialized():
-        dist.destroy_process_group()
+        end_group()
 
 
 def test_a_group_that_is_there_is_used_and_left(no_group):
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     assert launch(lambda config, worker: worker.world_size, None, Resources()) == 1
     assert dist.is_initialized()
-    dist.destroy_process_group()
+    end_group()
 
 
 def test_in_this_process_there_is_a_group_of_one_and_it_is_gone_after(no_group):
@@ -63,6 +65,13 @@ def test_in_this_process_there_is_a_group_of_one_and_it_is_gone_after(no_group):
 
     assert launch(train, "config", Resources()) == ("config", 0, 1, "cpu", 1.0)
     assert not dist.is_initialized() and "TORCH_EXTENSIONS_DIR" in os.environ
+
+
+def test_one_process_can_train_again_with_deepspeed(no_group):
+    def train(config, worker):
+        return lm_ranks.run(lm_ranks.trainee(lm_ranks.training()), range(1))[0]["loss"]
+
+    assert launch(train, None, Resources()) == launch(train, None, Resources())
 
 
 def test_what_the_train_function_raises_comes_through_and_the_group_is_gone(no_group):
