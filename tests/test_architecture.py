@@ -81,7 +81,7 @@ def test_no_file_is_named_after_a_stdlib_module_or_a_drawer(path):
     assert path.stem not in {"utils", "common", "base", "helpers", "misc"}
 
 
-READING = {"budget", "checkpoints", "guard", "launch", "ray_launch", "train_run", "model_card", "command_line"}
+READING = {"budget", "checkpoints", "guard", "launch", "collective", "ray_launch", "train_run", "model_card", "command_line"}
 READING |= {path.stem for path in FILES if name(path).startswith(("infra/", "training/data/"))}
 READING -= {"token_source", "token_examples", "shards"}
 """What brings bytes from one place to another, held to a hash, or is imported beside: results do not come from it."""

@@ -1,5 +1,6 @@
 """Shards: same content same bytes, and tarfile, tar and webdataset read them, too."""
 
+import ast
 import hashlib
 import io
 import math
@@ -7,7 +8,6 @@ import os
 import subprocess
 import sys
 import tarfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -133,16 +133,16 @@ def test_arrays_come_back_as_they_were(array):
     assert again.dtype == array.dtype and again.shape == array.shape and np.array_equal(again, array) and again.flags.writeable
 
 
-def test_arrays_are_read_alike_in_many_threads():
-    """Python 3.11's own parser fails at this, a few times in a thousand."""
-    data, before = npy(np.arange(12, dtype=np.int16).reshape(3, 4)), sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        with ThreadPoolExecutor(8) as pool:
-            found = list(pool.map(decode_npy, [data] * 4000))
-    finally:
-        sys.setswitchinterval(before)
-    assert all(array.tolist() == found[0].tolist() for array in found)
+def test_an_array_is_read_without_python_s_parser(monkeypatch):
+    """Which in Python 3.11 may fail while another thread is in it, too rarely for a test to wait for that."""
+
+    def fails(*_, **__):
+        raise SystemError("AST constructor recursion depth mismatch")
+
+    monkeypatch.setattr(ast, "parse", fails)
+    with pytest.raises(SystemError):
+        np.load(io.BytesIO(npy(np.ones(3))))
+    assert decode_npy(npy(np.ones(3))).tolist() == [1, 1, 1]
 
 
 @given(
