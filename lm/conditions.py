@@ -27,6 +27,7 @@ class Conditions:
     spelling: Features | None = None  # int64 (B, M, 1): bytes of the same texts, embedded by the model
     reference: Features | None = None  # states of the frozen audio encoder
     input: Features | None = None
+    input_codes: Features | None = None  # int64 (B, F, codebooks): the codec's tokens of the input, of a model that copies
 
     def check(self, tasks: Sequence[str]) -> None:
         """ValueError if a clip lacks what its task needs."""
@@ -40,7 +41,8 @@ class Conditions:
     def kept(self, keep_BC: Tensor) -> "Conditions":
         """The same without those that are not kept (bool)."""
         keep = dict(zip(CONDITIONS, keep_BC.unbind(1)))
-        return self._map(lambda name, part: part.kept(keep.get(name, keep["text"])))
+        keep |= {"spelling": keep["text"], "input_codes": keep["input"]}
+        return self._map(lambda name, part: part.kept(keep[name]))
 
     def dropped(self, uniform_BC: Tensor, probability: float) -> "Conditions":
         """Condition dropout (Ho and Salimans 2022): each is left out where its draw in [0, 1) is below `probability`."""

@@ -119,6 +119,9 @@ class LMConfig:
     clock: Literal["aligned", "running"] = "aligned"
     """Position of a token for the rotary embedding: its time in the target or the input, or its index in the row."""
     max_positions: int = 8192  # of a row: conditions and target
+    copies: bool = False
+    """Offer the model for each slot the token that the input has there: what an edit leaves alone is copied (lm/offers.py). For
+    codecs of a constant rate, and data that keep the inputs' tokens: `make encode ARGS=--input-codes`."""
 
     def __post_init__(self) -> None:
         for name in self.tasks:
@@ -128,6 +131,10 @@ class LMConfig:
         if self.clock not in ("aligned", "running"):
             raise ValueError(f"clock {self.clock!r} is not one of aligned, running")
         _positive(self, "max_positions")
+        if self.copies and self.tokens.max_duration_frames > 1:
+            raise ValueError(
+                f"copies: for codecs of a constant rate; tokens of this one last up to {self.tokens.max_duration_frames} frames"
+            )
 
     def task_index(self, name: str) -> int:
         """Row of the task's embedding. ValueError for a task that the model does not have."""

@@ -14,6 +14,7 @@ from lm import layout
 from lm.cached import Cache, Stepper, prefill, turned, turns
 from lm.conditions import Conditions
 from lm.model import NEVER, Segment, UnifiedLM
+from lm.offers import trusted
 from lm.sampling import Sampling, choose, guided
 from lm.slot_rules import slot_rules
 from lm.tasks import CONDITIONS, task
@@ -94,6 +95,7 @@ class _Run:
         limits_B = torch.tensor(prompt.limits, device=device)
         num_targets_B = torch.tensor([t.num_targets for t in tasks], device=device)
         self.period_B = (limits_B // num_targets_B).where(num_targets_B > 1, NEVER)
+        self.num_targets_B, self.offers = num_targets_B, None
         self.rules = slot_rules(model.config.tokens, limits_B, torch.tensor([t.length == "free" for t in tasks], device=device))
         self.uniform_PBK = None if sampling.temperature == 0 else self._draws(device)
         with torch.inference_mode():
@@ -115,7 +117,12 @@ class _Run:
             conditions, task_B = conditions.joined(conditions.kept(~self.guided_BC)), task_B.repeat(2)
         start_B1K = task_B.new_full((len(task_B), 1, model.config.tokens.num_layers), model.config.tokens.start)
         segments, clocks = model.prefix(task_B, conditions)
-        target = Segment(model.embed_slots(start_B1K, -1), torch.ones_like(task_B))
+        num_targets_B = self.num_targets_B.repeat(len(task_B) // len(self.task_B))
+        offers_BPK = model.offers(conditions, self.rules.num_slots, num_targets_B)
+        first_B1K = None
+        if offers_BPK is not None:
+            self.offers, first_B1K = Offers(model, offers_BPK), offers_BPK[:, :1]
+        target = Segment(model.embed_slots(start_B1K, -1, first_B1K), torch.ones_like(task_B))
         x_BLD, clock_BL, lengths_B = model.pack([*segments, target], [*clocks, torch.full_like(start_B1K[:, :, 0], -1)])
         capacity = x_BLD.shape[1] + self.rules.num_slots
         if capacity > model.config.max_positions:
@@ -136,6 +143,8 @@ class _Run:
     def _choose(self, slot: int) -> Tensor:
         rules, sampling = self.rules, self.sampling
         logits_BKV = self.slots.logits(self.hidden_BD, slot)
+        if self.offers:
+            logits_BKV = self.offers.trusted(logits_BKV, self.hidden_BD, slot)
         if sampling.guidance != 1:
             logits_BKV = guided(logits_BKV, sampling.guidance)
         draws_BK = None if self.uniform_PBK is None else self.uniform_PBK[slot]
@@ -145,6 +154,8 @@ class _Run:
         x_BD, clock_B = self.slots.embedded(symbols_BK, slot), self.rules.clock(slot, self.period_B)
         if self.sampling.guidance != 1:
             x_BD = x_BD.repeat(2, 1)
+        if self.offers and slot + 1 < self.rules.num_slots:
+            x_BD = x_BD + self.offers.x_BPD[:, slot + 1]
         rotation = self._turns(clock_B[:, None]) if self.rotation is None else self.rotation[:, :, :, slot : slot + 1]
         self.hidden_BD = self.step(x_BD, rotation, self.cache)
 
@@ -180,6 +191,17 @@ class SlotMaps:
     def embedded(self, symbols_BK: Tensor, slot: int) -> Tensor:
         """(B, D), as `UnifiedLM.embed_slots`."""
         return F.embedding(symbols_BK + self.first[slot % 2], self.tables).sum(1).add_(self.segment_D)
+
+
+class Offers:
+    """What the input offers for all slots, as a model hears and trusts it."""
+
+    def __init__(self, model: UnifiedLM, symbols_BPK: Tensor):
+        self.symbols_BPK, self.trust = symbols_BPK, model.trust
+        self.x_BPD = model.offered(model.slots(symbols_BPK, 0))
+
+    def trusted(self, logits_BKV: Tensor, hidden_BD: Tensor, slot: int) -> Tensor:
+        return trusted(logits_BKV, self.symbols_BPK[:, slot], self.trust(hidden_BD, slot % 2))
 
 
 def compiled_step(stepper: Stepper, cache: Cache, width: int) -> Callable[[Tensor, Tensor, Cache], Tensor]:

@@ -59,6 +59,15 @@ def deinterleave(codes_BKM: Tensor, tokens: TokenConfig) -> tuple[Tensor, Tensor
 
 def slots_of(acoustic_BKF: Tensor, semantic_BKF: Tensor, num_frames_B: Tensor, tokens: TokenConfig, free_B: Tensor) -> Slots:
     """The delayed target of padded codes. Every row has E at its end; it is learnt where the length is free (bool)."""
+    symbols_BPK = delayed(acoustic_BKF, semantic_BKF, num_frames_B, tokens)
+    learnt_BPK = (symbols_BPK != tokens.pad) & ((symbols_BPK != tokens.end) | free_B[:, None, None])
+    inputs_BPK = F.pad(symbols_BPK[:, :-1], (0, 0, 1, 0), value=tokens.start)
+    labels_BPK = symbols_BPK.masked_fill(~learnt_BPK, IGNORED)
+    return Slots(inputs_BPK, labels_BPK, 2 * num_frames_B + max(tokens.num_layers - 1, 1))
+
+
+def delayed(acoustic_BKF: Tensor, semantic_BKF: Tensor, num_frames_B: Tensor, tokens: TokenConfig) -> Tensor:
+    """(B, P, K) symbols of the slots of padded codes: E behind the last frame of layer 0, pads where nothing is."""
     codes_BMK = interleave(acoustic_BKF, semantic_BKF, tokens.pad).transpose(1, 2)
     size, device = num_slots(acoustic_BKF.shape[-1], tokens.num_layers), codes_BMK.device
     slot_P1 = torch.arange(size, device=device)[:, None]
@@ -69,10 +78,7 @@ def slots_of(acoustic_BKF: Tensor, semantic_BKF: Tensor, num_frames_B: Tensor, t
     real_BPK = exists_PK & (source_PK < 2 * num_frames_B[:, None, None])
     moved_BPK = codes_BMK.gather(1, source_PK.clamp(0, codes_BMK.shape[1] - 1).expand(len(codes_BMK), -1, -1))
     ends_BPK = (slot_P1 == 2 * num_frames_B[:, None, None]) & (layer_K == 0)
-    symbols_BPK = moved_BPK.where(real_BPK, tokens.pad).masked_fill(ends_BPK, tokens.end)
-    labels_BPK = symbols_BPK.where(real_BPK | ends_BPK & free_B[:, None, None], IGNORED)
-    inputs_BPK = F.pad(symbols_BPK[:, :-1], (0, 0, 1, 0), value=tokens.start)
-    return Slots(inputs_BPK, labels_BPK, 2 * num_frames_B + max(tokens.num_layers - 1, 1))
+    return moved_BPK.where(real_BPK, tokens.pad).masked_fill(ends_BPK, tokens.end)
 
 
 def codes_of(symbols_BPK: Tensor, num_frames: int, tokens: TokenConfig) -> tuple[Tensor, Tensor]:

@@ -26,14 +26,31 @@ class HeadLosses(NamedTuple):
     correct_NK: Tensor  # bool: the label has the highest probability
 
 
-def head_losses(x_ND: Tensor, weight_KVD: Tensor, labels_NK: Tensor, label_smoothing: float = 0.0) -> HeadLosses:
+class Raised(NamedTuple):
+    """A symbol of each position and head whose logit is raised by so much."""
+
+    symbols_NK: Tensor
+    by_NK: Tensor
+
+
+def head_losses(
+    x_ND: Tensor, weight_KVD: Tensor, labels_NK: Tensor, label_smoothing: float = 0.0, raised: Raised | None = None
+) -> HeadLosses:
     """Losses of logits x @ weight[k]. With label smoothing e the label weighs 1 - e, and all symbols share e."""
-    return HeadLosses(*_HeadLosses.apply(x_ND, weight_KVD, labels_NK, label_smoothing))
+    return HeadLosses(*_HeadLosses.apply(x_ND, weight_KVD, labels_NK, label_smoothing, *(raised or (None, None))))
 
 
 class _HeadLosses(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x_ND: Tensor, weight_KVD: Tensor, labels_NK: Tensor, label_smoothing: float):
+    def forward(
+        ctx,
+        x_ND: Tensor,
+        weight_KVD: Tensor,
+        labels_NK: Tensor,
+        label_smoothing: float,
+        raised_NK: Tensor | None,
+        by_NK: Tensor | None,
+    ):
         needs_x, needs_weight = ctx.needs_input_grad[:2]
         wide = torch.promote_types(x_ND.dtype, torch.float32)  # of what is summed
         grad_x = torch.zeros_like(x_ND, dtype=wide) if needs_x else None
@@ -42,12 +59,15 @@ class _HeadLosses(torch.autograd.Function):
         correct_NK = torch.zeros_like(labels_NK, dtype=torch.bool)
         total = x_ND.new_zeros((), dtype=wide)
         num_symbols = weight_KVD.shape[1]
+        grad_by = None if by_NK is None else torch.zeros_like(by_NK, dtype=wide)
         for k, weight_VD in enumerate(weight_KVD):
             for rows in torch.arange(len(x_ND), device=x_ND.device).split(max(MAX_LOGITS // num_symbols, 1)):
                 part = slice(int(rows[0]), int(rows[-1]) + 1)
                 x_RD, labels_R = x_ND[part], labels_NK[part, k]
                 wanted_R = labels_R != IGNORED
                 logits_RV = (x_RD @ weight_VD.T).to(wide)
+                if by_NK is not None:
+                    logits_RV.scatter_add_(1, raised_NK[part, k, None], by_NK[part, k, None].to(wide))
                 target_R1 = labels_R.clamp(min=0)[:, None]
                 logit_R, most_R = logits_RV.gather(1, target_R1)[:, 0], logits_RV.amax(1)
                 mean_R = logits_RV.mean(1) if label_smoothing else None
@@ -59,26 +79,28 @@ class _HeadLosses(torch.autograd.Function):
                 total += nll_R.sum()
                 if label_smoothing:
                     total += label_smoothing * ((log_sum_R - mean_R) * wanted_R - nll_R).sum()
-                if needs_x or needs_weight:
+                if needs_x or needs_weight or by_NK is not None:
                     # d loss / d logits = softmax - smoothed label, 0 where there is no label
                     grad_RV = exp_RV.mul_((wanted_R.to(wide) / sum_R)[:, None])
                     grad_RV.scatter_add_(1, target_R1, (wanted_R.to(wide) * (label_smoothing - 1))[:, None])
                     if label_smoothing:
                         grad_RV.sub_((wanted_R.to(wide) * (label_smoothing / num_symbols))[:, None])
+                    if by_NK is not None:
+                        grad_by[part, k] = grad_RV.gather(1, raised_NK[part, k, None])[:, 0]
                     grad_RV = grad_RV.to(x_RD.dtype)
                     if needs_x:
                         _add_product(grad_x[part], grad_RV, weight_VD)
                     if needs_weight:
                         _add_product(grad_weight[k], grad_RV.T, x_RD)
-        ctx.save_for_backward(grad_x, grad_weight)
-        ctx.dtypes = x_ND.dtype, weight_KVD.dtype
+        ctx.save_for_backward(grad_x, grad_weight, grad_by)
+        ctx.dtypes = x_ND.dtype, weight_KVD.dtype, None if by_NK is None else by_NK.dtype
         ctx.mark_non_differentiable(nll_NK, correct_NK)
         return total, nll_NK, correct_NK
 
     @staticmethod
     def backward(ctx, grad_total: Tensor, *_: Tensor):
         grads = [None if grad is None else (grad * grad_total).to(dtype) for grad, dtype in zip(ctx.saved_tensors, ctx.dtypes)]
-        return *grads, None, None
+        return *grads[:2], None, None, None, grads[2]
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:

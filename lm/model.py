@@ -17,7 +17,8 @@ from lm.conditions import Adapter, Conditions
 from lm.config import LMConfig
 from lm.decoder import Decoder
 from lm.features import Features
-from lm.loss import HeadLosses, head_losses
+from lm.loss import HeadLosses, Raised, head_losses
+from lm.offers import Offered, Trust, known, offers
 from lm.tasks import task
 from lm.weights import load, save
 
@@ -115,12 +116,17 @@ class Heads(nn.Module):
         self.even, self.odd = nn.Parameter(torch.empty(shape)), nn.Parameter(torch.empty(shape))
 
     def forward(
-        self, x_ND: Tensor, parity: int, labels_NK: Tensor | None = None, label_smoothing: float = 0.0
+        self,
+        x_ND: Tensor,
+        parity: int,
+        labels_NK: Tensor | None = None,
+        label_smoothing: float = 0.0,
+        raised: Raised | None = None,
     ) -> Tensor | HeadLosses:
         """Logits (N, K, V) of slots of one parity; with labels, their losses."""
         weight_KVD = self.odd if parity else self.even
         if labels_NK is not None:
-            return head_losses(x_ND, weight_KVD, labels_NK, label_smoothing)
+            return head_losses(x_ND, weight_KVD, labels_NK, label_smoothing, raised)
         return nn.functional.linear(x_ND, weight_KVD.flatten(0, 1)).unflatten(-1, weight_KVD.shape[:2])
 
 
@@ -139,6 +145,8 @@ class UnifiedLM(nn.Module):
         self.slots = SlotEmbedding(config)
         self.decoder = Decoder(config.decoder)
         self.heads = Heads(config)
+        if config.copies:
+            self.offered, self.trust = Offered(config), Trust(config)
         self.reset_parameters()
 
     @torch.no_grad()
@@ -159,7 +167,8 @@ class UnifiedLM(nn.Module):
         frames_B = layout.num_frames_of(batch.acoustic_BKF, batch.num_frames_B, tokens)
         period_B = (frames_B // batch.num_targets_B).where(batch.num_targets_B > 1, NEVER)
         prefix, clocks = self.prefix(batch.task_B, batch.conditions)
-        target = Segment(self.embed_slots(slots.inputs_BPK, -1), slots.num_slots_B)
+        offers_BPK = self.offers(batch.conditions, slots.inputs_BPK.shape[1], batch.num_targets_B)
+        target = Segment(self.embed_slots(slots.inputs_BPK, -1, offers_BPK), slots.num_slots_B)
         clock_BP = layout.target_clock(durations_BF, slots.inputs_BPK.shape[1], period_B)
         x_BLD, clock_BL, lengths_B = self.pack([*prefix, target], [*clocks, clock_BP])
         num_padding = clock_BL.numel() - int(lengths_B.sum())
@@ -168,11 +177,11 @@ class UnifiedLM(nn.Module):
         places_BP = (lengths_B - slots.num_slots_B)[:, None] + torch.arange(slots.labels_BPK.shape[1], device=x_BLD.device)
         places_BP = places_BP.clamp(max=x_BLD.shape[1] - 1)  # past a shorter clip's end there are no labels
         hidden_BPD = hidden_BLD.take_along_dim(places_BP[:, :, None], 1)
-        total, *sums = self._head_losses(hidden_BPD, slots.labels_BPK, label_smoothing)
+        total, *sums = self._head_losses(hidden_BPD, slots.labels_BPK, label_smoothing, offers_BPK)
         return Losses(total, *sums, num_positions=clock_BL.numel(), num_padding=num_padding)
 
     def _head_losses(
-        self, hidden_BPD: Tensor, labels_BPK: Tensor, label_smoothing: float
+        self, hidden_BPD: Tensor, labels_BPK: Tensor, label_smoothing: float, offers_BPK: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         num_clips, _, num_layers = labels_BPK.shape
         sums = hidden_BPD.new_zeros(3, num_clips, 2, num_layers, dtype=torch.float32)  # nll, correct, targets
@@ -182,7 +191,11 @@ class UnifiedLM(nn.Module):
             labels = labels_BPK[:, parity::2]
             clip_N, place_N = (labels != layout.IGNORED).any(-1).nonzero(as_tuple=True)
             labels_NK = labels[clip_N, place_N]
-            losses = self.heads(hidden_BPD[:, parity::2][clip_N, place_N], parity, labels_NK, label_smoothing)
+            hidden_ND, raised = hidden_BPD[:, parity::2][clip_N, place_N], None
+            if offers_BPK is not None:
+                symbols_NK, is_there_NK = known(offers_BPK[:, parity::2][clip_N, place_N], self.config.tokens.end + 1)
+                raised = Raised(symbols_NK, self.trust(hidden_ND, parity) * is_there_NK)
+            losses = self.heads(hidden_ND, parity, labels_NK, label_smoothing, raised)
             total = total + losses.total
             found = torch.stack([losses.nll_NK.float(), losses.correct_NK.float(), (labels_NK != layout.IGNORED).float()])
             by_clip = found.new_zeros(3, num_clips, num_layers).index_add_(1, clip_N, found)
@@ -218,9 +231,14 @@ class UnifiedLM(nn.Module):
         mark = Segment(kind_D.expand(len(parts[0].lengths_B), 1, -1), (parts[0].lengths_B > 0).long())
         return [mark, *(Segment(part.x_BMD + kind_D, part.lengths_B) for part in parts)]
 
-    def embed_slots(self, symbols_BPK: Tensor, first_slot: int) -> Tensor:
-        """Inputs of successive slots of the target (-1: S)."""
-        return self.slots(symbols_BPK, first_slot) + self.target_segment
+    def embed_slots(self, symbols_BPK: Tensor, first_slot: int, offers_BPK: Tensor | None = None) -> Tensor:
+        """Inputs of successive slots of the target (-1: S), with what is offered for the slots after them."""
+        x_BPD = self.slots(symbols_BPK, first_slot) + self.target_segment
+        return x_BPD if offers_BPK is None else x_BPD + self.offered(self.slots(offers_BPK, first_slot + 1))
+
+    def offers(self, conditions: Conditions, size: int, num_targets_B: Tensor) -> Tensor | None:
+        """(B, P, K) symbols of the first slots that the input offers, None for a model that does not copy."""
+        return offers(conditions.input_codes, self.config.tokens, size, num_targets_B) if self.config.copies else None
 
     @property
     def target_segment(self) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 from lm import layout
 from lm.cached import Cache, Stepper, prefill, turns
 from lm.model import NEVER, Batch, Segment, UnifiedLM
+from lm.offers import trusted
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,26 @@ class Rows:
         self.first_slot_B = 2 * window.first_B
         period_B = (batch.num_frames_B // batch.num_targets_B).where(batch.num_targets_B > 1, NEVER)
         ones_BF = torch.ones_like(batch.acoustic_BKF[:, 0])
+        self.offers_BPK = model.offers(batch.conditions, self.inputs_BPK.shape[1], batch.num_targets_B)
         self.clock_BP = layout.target_clock(ones_BF, self.inputs_BPK.shape[1], period_B)
 
     @cached_property
     def places_BW(self) -> Tensor:
         """Of the window's slots as inputs: S, the first input, is that of slot 0."""
         return self.first_slot_B[:, None] + torch.arange(1, self.size + 1, device=self.first_slot_B.device)
+
+    @cached_property
+    def offers_BWK(self) -> Tensor | None:
+        """What the input offers for the window's slots."""
+        if self.offers_BPK is None:
+            return None
+        places_BW = (self.places_BW - 1).clamp(max=self.offers_BPK.shape[1] - 1)
+        return self.offers_BPK.take_along_dim(places_BW[..., None], 1)
+
+    def logits(self, hidden_ND: Tensor, parity: int, offers_NK: Tensor | None) -> Tensor:
+        """(N, K, V + 1) of slots of one parity."""
+        logits_NKV = self.model.heads(hidden_ND, parity)
+        return logits_NKV if offers_NK is None else trusted(logits_NKV, offers_NK, self.model.trust(hidden_ND, parity))
 
     @property
     def truth_BWK(self) -> Tensor:
@@ -69,7 +84,8 @@ class Rows:
         """Rows with so many inputs of the target: embedded, their clocks, lengths."""
         model, size = self.model, int(lengths_B.max())
         prefix, clocks = model.prefix(self.batch.task_B, self.batch.conditions)
-        target = Segment(model.embed_slots(inputs_BPK[:, :size], -1), lengths_B)
+        offers_BPK = None if self.offers_BPK is None else self.offers_BPK[:, :size]
+        target = Segment(model.embed_slots(inputs_BPK[:, :size], -1, offers_BPK), lengths_B)
         return model.pack([*prefix, target], [*clocks, self.clock_BP[:, :size]])
 
 
@@ -86,13 +102,15 @@ def free_run(model: UnifiedLM, batch: Batch, window: Window) -> Tensor:
         cache = Cache(model.config.decoder, len(x_BLD), x_BLD.shape[1] + rows.size, x_BLD)
         hidden_BD = prefill(model.decoder, x_BLD, clock_BL, lengths_B, cache)
         step, rotation = Stepper(model.decoder), _turns(rows, lengths_B, hidden_BD)
-        found = []
+        found, offers_BWK = [], rows.offers_BWK
+        of = lambda slot: None if offers_BWK is None else offers_BWK[:, slot : slot + 1]  # noqa: E731
         for slot in range(rows.size):
-            logits_BKV = model.heads(hidden_BD, slot % 2)[..., : model.config.tokens.vocab_size]  # windows start at even slots
+            offers_BK = None if offers_BWK is None else offers_BWK[:, slot]
+            logits_BKV = rows.logits(hidden_BD, slot % 2, offers_BK)[..., : model.config.tokens.vocab_size]  # starts are even
             drawn_BK = (logits_BKV.float() + window.noise_BWKV[:, slot]).argmax(-1)
             found.append(drawn_BK.where(free_BWK[:, slot], truth_BWK[:, slot]))
             if slot < rows.size - 1:
-                x_BD = model.embed_slots(found[-1][:, None], slot)[:, 0]
+                x_BD = model.embed_slots(found[-1][:, None], slot, of(slot + 1))[:, 0]
                 hidden_BD = step(x_BD, rotation[:, :, :, slot : slot + 1], cache)
     return torch.stack(found, dim=1)
 
@@ -121,7 +139,10 @@ def slot_logits(model: UnifiedLM, batch: Batch, window: Window, symbols_BWK: Ten
     starts_B1 = (lengths_B - wanted_B + rows.first_slot_B)[:, None]
     index_BW = (starts_B1 + torch.arange(rows.size, device=x_BLD.device)).clamp(max=x_BLD.shape[1] - 1)
     hidden_BWD = hidden_BLD.take_along_dim(index_BW[..., None], 1)
-    parts = [model.heads(hidden_BWD[:, parity::2].flatten(0, 1), parity) for parity in (0, 1)]
+    offers_BWK, parts = rows.offers_BWK, []
+    for parity in (0, 1):
+        offers_NK = None if offers_BWK is None else offers_BWK[:, parity::2].flatten(0, 1)
+        parts.append(rows.logits(hidden_BWD[:, parity::2].flatten(0, 1), parity, offers_NK))
     logits_BWKV = hidden_BWD.new_zeros(*hidden_BWD.shape[:2], *parts[0].shape[1:], dtype=parts[0].dtype)
     for parity, logits_NKV in enumerate(parts):
         logits_BWKV[:, parity::2] = logits_NKV.unflatten(0, (len(hidden_BWD), -1))

@@ -57,6 +57,8 @@ class Encode:
     features: str = ""
     """Keep the features of inputs and references in float16, too: of `log-mel`, or of the transformers speech model of this
     path or hub id. A model with this audio encoder then trains without running it."""
+    input_codes: bool = False
+    """Keep the tokens of the inputs, too: a model with `--model.copies` learns to copy them."""
     resources: tyro.conf.OmitArgPrefixes[Resources] = field(default_factory=Resources)
 
     def __post_init__(self) -> None:
@@ -91,7 +93,9 @@ def encode(config: Encode, source: Dataset, codec: Codec, codec_id: str) -> Data
             f"{source.store.url} is at {rate_hz} Hz, the codec {config.codec} takes {codec.config.sample_rate_hz} Hz: "
             f"simulate with --sample-rate-hz {codec.config.sample_rate_hz}, or take another codec"
         )
-    recipe = Recipe(config.threshold, config.batch_s, config.features)
+    if config.input_codes and codec.config.grouping:
+        raise ValueError(f"--input-codes is for codecs of a constant rate, {config.codec} has a dynamic one")
+    recipe = Recipe(config.threshold, config.batch_s, config.features, config.input_codes)
     described = describe(recipe, source, codec, codec_id)
     url = f"{config.out.rstrip('/')}/{task}-tokens-{fingerprint(described)}"
     store = open_store(url)
@@ -116,6 +120,7 @@ def describe(recipe: Recipe, source: Dataset, codec: Codec, codec_id: str) -> di
         "split": source.description["recipe"]["split"],
         "recipe": {"threshold": recipe.threshold, "batch_s": recipe.batch_s},
         **({"features": recipe.features} if recipe.features else {}),
+        **({"input_codes": True} if recipe.input_codes else {}),
         "codec": {
             "id": codec_id,
             "sample_rate_hz": settings.sample_rate_hz,

@@ -1,8 +1,9 @@
 """From a shard of a task's audio to a shard of tokens. No Ray in here.
 
 A token shard has the name and the keys of the audio shard it comes from. Members: `<key>.<role>_acoustic.npy` and
-`<key>.<role>_semantic.npy` (int16, layers x frames) for each target role, the conditions (`input`, `reference`) as the FLAC
-that they were, where asked for `<key>.<condition>_features.npy` (float16, frames x width) of a frozen encoder, `<key>.json`.
+`<key>.<role>_semantic.npy` (int16, layers x frames) for each target role and, where asked for, for `input`; the conditions
+(`input`, `reference`) as the FLAC that they were; where asked for, `<key>.<condition>_features.npy` (float16,
+frames x width) of a frozen encoder; `<key>.json`.
 """
 
 import hashlib
@@ -33,6 +34,7 @@ class Recipe:
     threshold: float | None  # of a codec with a dynamic rate; None is the codec's own
     batch_s: float
     features: str = ""  # the audio encoder whose features of the conditions are kept too, none if empty
+    input_codes: bool = False  # the inputs' tokens are kept, too
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,10 @@ def encode_shard(networks: Networks, recipe: Recipe, audio: bytes, rows: list[di
     shard, sha256 = rows[0]["shard"], rows[0]["shard_sha256"]
     contents = dict(read_raw(audio, shard, sha256, len(rows)))
     codec = networks.codec
-    tokens = _tokens(codec, recipe, list(_items(codec, shard, contents, rows)))
+    tokens = _tokens(codec, recipe, list(_items(codec, recipe, shard, contents, rows)))
     examples, described = [], []
     for row in rows:
-        members, texts = _members(contents[row["key"]], row, tokens)
+        members, texts = _members(contents[row["key"]], row, tokens, encoded_roles(row["roles"], recipe))
         if networks.features:
             members |= _features(networks, members, f"{shard}: {row['key']}")
         positions = {role: tokens[row["key"], role]["acoustic"].shape[1] for role in target_roles(row["roles"])}
@@ -81,9 +83,16 @@ def encode_shard(networks: Networks, recipe: Recipe, audio: bytes, rows: list[di
     return data, ShardRows(shard, hashlib.sha256(data).hexdigest(), len(data), described, [])
 
 
-def _items(codec: Codec, shard: str, contents: dict[str, dict[str, bytes]], rows: list[dict[str, Any]]) -> Iterator[Item]:
+def encoded_roles(roles: list[str], recipe: Recipe) -> list[str]:
+    """Signals of which there are tokens."""
+    return target_roles(roles) + [role for role in roles if role == "input" and recipe.input_codes]
+
+
+def _items(
+    codec: Codec, recipe: Recipe, shard: str, contents: dict[str, dict[str, bytes]], rows: list[dict[str, Any]]
+) -> Iterator[Item]:
     for row in rows:
-        for role in target_roles(row["roles"]):
+        for role in encoded_roles(row["roles"], recipe):
             where = f"{shard}: {row['key']}.{role}.flac"
             audio, sample_rate_hz = decode_member("flac", contents[row["key"]][f"{role}.flac"], where)
             if sample_rate_hz != codec.config.sample_rate_hz:
@@ -121,13 +130,11 @@ def batches(items: list[Item], most_samples: float) -> Iterator[list[Item]]:
         yield batch
 
 
-def _members(contents: dict[str, bytes], row: dict[str, Any], tokens: dict) -> tuple[dict[str, bytes], dict[str, str]]:
+def _members(
+    contents: dict[str, bytes], row: dict[str, Any], tokens: dict, roles: list[str]
+) -> tuple[dict[str, bytes], dict[str, str]]:
     """The members of one example, and its texts."""
-    members = {
-        f"{role}_{stream}.npy": encode_npy(tokens[row["key"], role][stream])
-        for role in target_roles(row["roles"])
-        for stream in STREAMS
-    }
+    members = {f"{role}_{stream}.npy": encode_npy(tokens[row["key"], role][stream]) for role in roles for stream in STREAMS}
     members |= {f"{role}.flac": contents[f"{role}.flac"] for role in CONDITIONS if f"{role}.flac" in contents}
     return members, decode_member("json", contents["json"], f"{row['key']}.json").get("texts", {})
 

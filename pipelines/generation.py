@@ -13,11 +13,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from codec.codes import Codes, cut
 from codec.model import Codec
 from lm.audio_encoder import RATE_HZ, open_audio_encoder
 from lm.conditions import Encoders
+from lm.features import Features
 from lm.generate import Frames, Prompt, generate
 from lm.model import UnifiedLM
 from lm.sampling import Sampling
@@ -101,6 +103,7 @@ class Row:
     seed: int
     input: np.ndarray | None
     reference: np.ndarray | None
+    heard: np.ndarray | None = None  # the input at the codec's rate, for a model that copies its tokens
 
 
 class Generator:
@@ -169,16 +172,27 @@ class Generator:
         total = num_samples_at(audio, RATE_HZ)
         spans = [(window.first * per_frame, min(window.last * per_frame, total)) for window in windows]
         inputs = stretches(at_rate(audio, RATE_HZ), spans)
-        numbered = zip(itertools.count(), windows, inputs, self._references(request, spans, options))
+        numbered = zip(
+            itertools.count(), windows, inputs, self._heard(audio, windows), self._references(request, spans, options)
+        )
         while batch := list(itertools.islice(numbered, options.batch_windows)):
             rows = [
                 # the same draws for all channels: equal ones stay equal
-                Row(window.last - window.first, key(options.seed, request.task, number), channel, reference)
-                for number, window, wave, reference in batch
-                for channel in wave
+                Row(window.last - window.first, key(options.seed, request.task, number), channel, reference, own)
+                for number, window, wave, heard, reference in batch
+                for channel, own in zip(wave, itertools.repeat(None) if heard is None else heard)
             ]
             made = np.split(self._made(request, rows, options), len(batch), axis=1)
             yield from zip((window for _, window, *_ in batch), made, strict=True)
+
+    def _heard(self, audio: Audio, windows: list[Window]) -> Iterator[np.ndarray | None]:
+        """For each window (channels, samples) at the codec's rate, where the model copies tokens."""
+        if not self.lm.config.copies:
+            return itertools.repeat(None)
+        total = num_samples_at(audio, self.sample_rate_hz)
+        starts = [min(window.first * self.samples_per_frame, total - 1) for window in windows]
+        ends = [min(window.last * self.samples_per_frame, total) for window in windows]
+        return stretches(at_rate(audio, self.sample_rate_hz), list(zip(starts, ends)))
 
     def _references(self, request: Request, spans: list[tuple[int, int]], options: Options) -> Iterator[np.ndarray | None]:
         """For each window, (samples,) at 16 kHz."""
@@ -209,7 +223,7 @@ class Generator:
         return (np.concatenate(pieces) for pieces in zip(*both, strict=True))
 
     def _free(self, request: Request, options: Options) -> Iterator[np.ndarray]:
-        audio, longest_s, wave = request.input, options.max_output_s, None
+        audio, longest_s, wave, heard = request.input, options.max_output_s, None, None
         if audio is not None:
             input_s = audio.num_samples / audio.sample_rate_hz
             if input_s > longest_s:
@@ -219,8 +233,9 @@ class Generator:
                 )
             longest_s = min(longest_s, EDIT_GROWTH * input_s + EDIT_MORE_S)
             wave = whole(mono_at_rate(audio, RATE_HZ))[0]
+            heard = whole(mono_at_rate(audio, self.sample_rate_hz))[0] if self.lm.config.copies else None
         seed = key(options.seed, request.task, 0)
-        row = Row(max(1, int(longest_s * self.frame_rate_hz)), seed, wave, self._reference(request, options))
+        row = Row(max(1, int(longest_s * self.frame_rate_hz)), seed, wave, self._reference(request, options), heard)
         frames = self._frames(request, [row], options)
         if not bool(frames.ended_B[0]):
             warnings.warn(
@@ -247,9 +262,19 @@ class Generator:
         }
         names = [request.task] * len(rows)
         conditions = self.encoders(request.text is not None)(names, texts=[request.text] * len(rows), **waves)
+        conditions = replace(conditions, input_codes=self._input_codes([row.heard for row in rows]))
         limits = [row.num_frames * task(request.task).num_targets for row in rows]
         prompt = Prompt(names, conditions, limits, [row.seed for row in rows])
         return generate(self.lm, prompt, options.sampling(request.task), compiled=options.compiled)
+
+    def _input_codes(self, heard: list[np.ndarray | None]) -> Features | None:
+        """The codec's tokens of waves, all there or none."""
+        if heard[0] is None:
+            return None
+        lengths_B = torch.tensor([len(wave) for wave in heard], device=self.device)
+        wave_BT = pad_sequence([torch.from_numpy(wave.copy()) for wave in heard], batch_first=True).to(self.device)
+        codes = self.codec.encode(wave_BT, lengths_B)
+        return Features(torch.cat([codes.acoustic_BKF, codes.semantic_BKF], dim=1).transpose(1, 2), codes.lengths_B)
 
     @torch.inference_mode()
     def _decoded(self, codes: Codes) -> np.ndarray:

@@ -174,9 +174,8 @@ def encode_step(run: Run, before: Outputs) -> Outputs:
     folder, data = local_folder(run.codec), run.config.data
     codec, codec_id, found = Codec.from_pretrained(folder), model_id(folder), []
     for one in before["datasets"]:
-        config = Encode(
-            one["place"], run.codec, data.out, resources=Resources(data.workers, data.gpus_per_worker, data.max_workers)
-        )
+        resources = Resources(data.workers, data.gpus_per_worker, data.max_workers)
+        config = Encode(one["place"], run.codec, data.out, input_codes=run.config.lm.model.copies, resources=resources)
         tokens = encode(config, open_dataset(open_store(one["place"])), codec, codec_id)
         found.append({"place": tokens.store.url, "id": tokens.description["id"], "dataset": one["id"]})
     return {"tokens": found, "codec": codec_id}

@@ -112,7 +112,8 @@ class Job:
         if held_out and not places:
             return []
         check = getattr(encoders and encoders.text, "check", check_text)
-        wanted = Wanted(self.model.max_positions, splits, self.model.tokens, check, self.model.conditions.audio_encoder)
+        model = self.model
+        wanted = Wanted(model.max_positions, splits, model.tokens, check, model.conditions.audio_encoder, model.copies)
         return open_token_sources(dataclasses.replace(self.config.examples, datasets=places), wanted)
 
     def first(self, sources: list[TokenSource], per_task: int) -> list[TokenExample]:
@@ -172,7 +173,8 @@ def job_of(config: TrainLM, preset: str) -> Job:
         raise ValueError(f"{ranks} ranks: give a number that divides --examples.logical-workers, which is {workers}")
     data = dataclasses.replace(config.examples, datasets=(*split(config.data), *config.examples.datasets))
     given = None if config.model.tokens == TokenConfig() else config.model.tokens
-    sources = open_token_sources(data, Wanted(config.model.max_positions, codec=given))
+    wanted = Wanted(config.model.max_positions, codec=given, input_codes=config.model.copies)
+    sources = open_token_sources(data, wanted)
     model = dataclasses.replace(config.model, tokens=sources[0].tokens)
     for source in sources:
         model.task_index(source.domain)

@@ -24,10 +24,24 @@ def encoded(config: LMConfig, encoders: Encoders, batch: TokenBatch, *, device: 
     ]
     given = Waves(waves[0], kept[0]), Waves(waves[1], kept[1])
     conditions = encoders(batch.tasks, texts=batch.texts, references=given[0], inputs=given[1])
+    if config.copies:
+        conditions = dataclasses.replace(conditions, input_codes=_input_codes(batch, config, device))
     codes = tuple(part.to(device) for part in (batch.acoustic_BKF, batch.semantic_BKF, batch.num_frames_B))
     made = Batch.of(config, batch.tasks, conditions, codes)
     left = conditions.dropped(batch.draws_BC.to(device), dropout) if dropout else conditions
     return dataclasses.replace(made, conditions=completed(left, config.conditions, len(batch.tasks), device))
+
+
+def _input_codes(batch: TokenBatch, config: LMConfig, device: torch.device) -> Features:
+    """ValueError for an input without its tokens."""
+    given = batch.input_codes or (None,) * len(batch.tasks)
+    for key, wave, codes in zip(batch.keys, batch.inputs, given):
+        if wave is not None and codes is None:
+            raise ValueError(
+                f"{key}: its input has no tokens, and the model copies them: `make encode` with ARGS=--input-codes"
+            )
+    nothing = torch.zeros(0, config.tokens.num_acoustic + config.tokens.num_semantic, dtype=torch.int64)
+    return Features.of([nothing if codes is None else codes for codes in given]).to(device)
 
 
 def completed(conditions: Conditions, config: ConditionConfig, num_clips: int, device: torch.device) -> Conditions:
@@ -41,7 +55,7 @@ def completed(conditions: Conditions, config: ConditionConfig, num_clips: int, d
     text = Features(torch.zeros(num_clips, 1, config.text_width, device=device), zeros_B)
     letters = Features(zeros_B[:, None, None], zeros_B)
     empty = Conditions(text, letters, audio, audio)
-    return Conditions(**{name: part if part is not None else getattr(empty, name) for name, part in vars(conditions).items()})
+    return Conditions(**{name: getattr(empty, name) if part is None else part for name, part in vars(conditions).items()})
 
 
 def row_lengths(batch: Batch, num_layers: int) -> Tensor:

@@ -23,7 +23,7 @@ def warm_started(config: LMConfig, source: str, source_id: str = "") -> UnifiedL
         raise ValueError(f"--init {source}: {error}") from None
     unlike = [
         f"{name} {getattr(other.config, name)}, wanted is {getattr(config, name)}"
-        for name in ("decoder", "conditions", "clock")
+        for name in ("decoder", "conditions", "clock", "copies")
         if getattr(other.config, name) != getattr(config, name)
     ]
     if unlike:

@@ -63,5 +63,15 @@ def codes(lengths: list[int], config: LMConfig = SMALL, seed: int = 0) -> tuple[
     return *streams, torch.tensor(lengths)
 
 
+def with_input_codes(given: Conditions, config: LMConfig = SMALL) -> Conditions:
+    """With random codes of each input, of unequal lengths; a clip's are the same in any batch that starts with it."""
+    rows = []
+    for row, length in enumerate(given.input.lengths_B.tolist()):
+        size = (2 + (3 * row) % 5 if length else 0, config.tokens.num_acoustic + config.tokens.num_semantic)
+        rows.append(torch.randint(config.tokens.codebook_size, size, generator=torch.Generator().manual_seed(row)))
+    return replace(given, input_codes=Features.of(rows))
+
+
 def batch(tasks: list[str], lengths: list[int], config: LMConfig = SMALL) -> Batch:
-    return Batch.of(config, tasks, conditions(tasks), codes(lengths, config))
+    given = conditions(tasks)
+    return Batch.of(config, tasks, with_input_codes(given, config) if config.copies else given, codes(lengths, config))

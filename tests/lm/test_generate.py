@@ -12,7 +12,7 @@ from lm.generate import Prompt, generate, stream
 from lm.model import NEVER, Batch, Segment, UnifiedLM
 from lm.sampling import Sampling
 from lm.tasks import TASKS as ALL_TASKS
-from tests.lm.made import SMALL, TOKENS, alone, codes, conditions, model
+from tests.lm.made import SMALL, TOKENS, alone, codes, conditions, model, with_input_codes
 
 TASKS = ["lass", "sr", "tta", "tse", "speech_edit", "ss"]
 LIMITS = [5, 3, 7, 4, 9, 6]
@@ -21,8 +21,9 @@ GREEDY = Sampling(temperature=0)
 DYNAMIC = TokenConfig(3, 2, codebook_size=4, max_duration_frames=3)
 
 
-def prompt(tasks=TASKS, limits=LIMITS, seeds=SEEDS) -> Prompt:
-    return Prompt(tasks, conditions(tasks), limits, seeds)
+def prompt(tasks=TASKS, limits=LIMITS, seeds=SEEDS, copies=False) -> Prompt:
+    given = conditions(tasks)
+    return Prompt(tasks, with_input_codes(given) if copies else given, limits, seeds)
 
 
 def clips(frames) -> list[tuple]:
@@ -41,8 +42,14 @@ def without_cache(lm: UnifiedLM, task: str, given: Conditions, limit: int) -> li
         inputs = torch.tensor([[[tokens.start] * tokens.num_layers, *slots]])
         clock = layout.target_clock(torch.ones(1, limit + 9, dtype=torch.int64), inputs.shape[1], period)
         segments, clocks = lm.prefix(task_B, given)
-        x, clock, _ = lm.pack([*segments, Segment(lm.embed_slots(inputs, -1), torch.tensor([slot + 1]))], [*clocks, clock])
-        logits = lm.heads(lm.decoder(x, clock)[:, -1], slot % 2)[0]
+        offered = lm.offers(given, slot + 1, torch.tensor([1 + (task == "ss")]))
+        target = Segment(lm.embed_slots(inputs, -1, offered), torch.tensor([slot + 1]))
+        x, clock, _ = lm.pack([*segments, target], [*clocks, clock])
+        hidden = lm.decoder(x, clock)[:, -1]
+        logits = lm.heads(hidden, slot % 2)[0]
+        for layer in range(tokens.num_layers if lm.config.copies else 0):
+            if (symbol := int(offered[0, slot, layer])) <= tokens.end:
+                logits[layer, symbol] += lm.trust(hidden, slot % 2)[0, layer]
         if not (free and slot % 2 == 0 and slot):
             logits[0, tokens.end] = -torch.inf
         logits[1:, tokens.end] = -torch.inf
@@ -57,13 +64,14 @@ def without_cache(lm: UnifiedLM, task: str, given: Conditions, limit: int) -> li
     return slots
 
 
+@pytest.mark.parametrize("copies", [False, True])
 @pytest.mark.parametrize("clock", ["aligned", "running"])
 @torch.no_grad()
-def test_greedy_with_the_cache_equals_greedy_without(clock):
-    lm = model(clock=clock)
-    found = clips(generate(lm, prompt(), GREEDY))
+def test_greedy_with_the_cache_equals_greedy_without(clock, copies):
+    lm, given = model(clock=clock, copies=copies), prompt(copies=copies)
+    found = clips(generate(lm, given, GREEDY))
     for row, (task, limit) in enumerate(zip(TASKS, LIMITS)):
-        slots = torch.tensor([without_cache(lm, task, alone(conditions(TASKS), row), limit)])
+        slots = torch.tensor([without_cache(lm, task, alone(given.conditions, row), limit)])
         length = len(found[row][0][0])
         acoustic, semantic = layout.codes_of(slots, length, TOKENS)
         assert found[row][:2] == (acoustic[0].tolist(), semantic[0].tolist())
@@ -71,9 +79,10 @@ def test_greedy_with_the_cache_equals_greedy_without(clock):
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, Sampling(), Sampling(0.8, top_k=5, top_p=0.9, guidance=2.5)])
-@pytest.mark.parametrize("tokens", [TOKENS, DYNAMIC, TokenConfig(1, 1, codebook_size=9)])
+@pytest.mark.parametrize("tokens", [TOKENS, DYNAMIC, TokenConfig(1, 1, codebook_size=9), "copies"])
 def test_a_batch_equals_each_clip_alone_whatever_the_others(sampling, tokens):
-    lm, together = model(tokens=tokens), prompt()
+    copies = tokens == "copies"
+    lm, together = model(tokens=TOKENS if copies else tokens, copies=copies), prompt(copies=copies)
     found = clips(generate(lm, together, sampling))
     for row in range(len(TASKS)):
         one = Prompt([TASKS[row]], alone(together.conditions, row), [LIMITS[row]], [SEEDS[row]])

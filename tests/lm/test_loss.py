@@ -35,6 +35,24 @@ def test_gradients_are_those_of_finite_differences(case):
     assert torch.autograd.gradcheck(lambda x, weight: loss.head_losses(x, weight, labels, 0.2).total, (x, weight))
 
 
+@pytest.mark.parametrize("max_logits", [2**24, 55])
+def test_raised_logits_and_their_gradients_are_those_of_plain_ones(case, max_logits, monkeypatch):
+    monkeypatch.setattr(loss, "MAX_LOGITS", max_logits)
+    x, weight, labels = case
+    symbols, by = torch.randint(11, labels.shape), torch.randn(labels.shape, dtype=torch.float64)
+    found, wanted = ([t.clone().requires_grad_() for t in (x, weight, by)] for _ in range(2))
+    ours = loss.head_losses(*found[:2], labels, 0.1, loss.Raised(symbols, found[2]))
+    logits = torch.einsum("nd,kvd->nkv", *wanted[:2]).scatter_add(2, symbols[..., None], wanted[2][..., None])
+    plain = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=0.1, reduction="sum"
+    )
+    torch.testing.assert_close(ours.total, plain)
+    (2.5 * ours.total).backward()
+    (2.5 * plain).backward()
+    for one, other in zip(found, wanted):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
 def test_each_position_and_head_is_reported_without_smoothing(case):
     x, weight, labels = case
     found = loss.head_losses(x, weight, labels, 0.3)

@@ -13,6 +13,7 @@ from lm.window import Rows, Window, free_run, slot_logits, stretch_of, window_lo
 from tests.lm.made import SMALL, batch, model
 
 TASKS, LENGTHS, WINDOW = ["sr", "tse", "ss", "tta"], [9, 6, 8, 5], 4
+COPIES = replace(SMALL, copies=True)
 UNEVEN = replace(SMALL, tokens=TokenConfig(num_acoustic=3, num_semantic=2, codebook_size=12))
 
 
@@ -45,9 +46,10 @@ def test_a_window_of_the_truth_is_the_truth(config):
 
 
 @pytest.mark.parametrize("clock", ["aligned", "running"])
-@pytest.mark.parametrize("config", [SMALL, UNEVEN])
+@pytest.mark.parametrize("config", [SMALL, UNEVEN, COPIES])
 def test_what_is_written_is_what_the_model_s_own_logits_choose(config, clock):
-    lm, one, where = model(tokens=config.tokens, clock=clock), batch(TASKS, LENGTHS, config), window(config)
+    lm = model(tokens=config.tokens, clock=clock, copies=config.copies)
+    one, where = batch(TASKS, LENGTHS, config), window(config)
     symbols_BWK = free_run(lm, one, where)
     logits_BWKV = window_logits(lm, one, where, symbols_BWK)
     chosen_BCF = written((logits_BWKV + where.noise_BWKV).argmax(-1), where, lm)
@@ -57,9 +59,10 @@ def test_what_is_written_is_what_the_model_s_own_logits_choose(config, clock):
     assert not torch.equal(written_BCF, stretch_of(one, where.first_B, WINDOW))
 
 
-def test_logits_after_the_true_tokens_are_those_of_teacher_forcing():
+@pytest.mark.parametrize("copies", [False, True])
+def test_logits_after_the_true_tokens_are_those_of_teacher_forcing(copies):
     tasks, lengths = ["sr", "tse", "ss"], [9, 6, 8]  # of the others, E is learnt too
-    lm, one = model(), batch(tasks, lengths)
+    lm, one = model(copies=copies), batch(tasks, lengths, COPIES if copies else SMALL)
     noise_BWKV = torch.zeros(3, layout.num_slots(9, 4), 4, 12)
     where = Window(torch.zeros(3, dtype=torch.int64), torch.tensor(lengths), noise_BWKV)
     truth_BWK = Rows(lm, one, where).truth_BWK

@@ -69,6 +69,22 @@ def test_kept_features_are_those_of_each_whole_condition(codec, shard):
         np.testing.assert_allclose(found, alone, atol=2e-3)
 
 
+def test_kept_tokens_of_the_inputs_are_their_codes_and_change_no_other(codec, shard):
+    audio, rows = shard
+    recipe = replace(RECIPE, input_codes=True)
+    found = list(read(encode_shard(Networks(codec, "id"), recipe, audio, rows)[0], "tokens"))
+    plain = list(read(encode_shard(Networks(codec, "id"), RECIPE, audio, rows)[0], "tokens"))
+    for sample, other in zip(found, plain):
+        wave, _ = sample.members["input.flac"]
+        with torch.inference_mode():
+            alone = codec.encode(torch.from_numpy(wave.astype(np.float32) / 32768))
+        for stream, codes in (("acoustic", alone.acoustic_BKF[0]), ("semantic", alone.semantic_BKF[0])):
+            assert (sample.members[f"input_{stream}.npy"] == codes.numpy()).mean() > 0.99
+            assert (sample.members[f"target_{stream}.npy"] == other.members[f"target_{stream}.npy"]).mean() > 0.99
+        assert sample.members["json"]["num_frames"] == other.members["json"]["num_frames"]
+        assert "input_acoustic.npy" not in other.members
+
+
 def test_the_same_shard_has_the_same_bytes(codec, shard):
     audio, rows = shard
     assert encode_shard(Networks(codec, "id"), RECIPE, audio, rows) == encode_shard(Networks(codec, "id"), RECIPE, audio, rows)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from pipelines.audio_streams import ArrayAudio, Audio, whole
 from pipelines.bundle import Bundle
@@ -19,10 +20,12 @@ DRAWN = Options(temperature=1.0, windowing=SHORT)
 @pytest.fixture(scope="module")
 def generators(tmp_path_factory):
     designs = {"fixed": FIXED, "dynamic": DYNAMIC, "spectral": SPECTRAL}
-    return {
-        name: Bundle.open(make_bundle(tmp_path_factory.mktemp(name), codec), device="cpu").generator
-        for name, codec in designs.items()
+    made = {name: make_bundle(tmp_path_factory.mktemp(name), codec) for name, codec in designs.items()}
+    made |= {
+        f"{name} copies": make_bundle(tmp_path_factory.mktemp(name), designs[name], copies=True)
+        for name in ("fixed", "spectral")
     }
+    return {name: Bundle.open(place, device="cpu").generator for name, place in made.items()}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,7 @@ def made(generator, request: Request, options: Options = DRAWN) -> np.ndarray:
     return whole(generator.stream(request, options))
 
 
-@pytest.mark.parametrize("design", ["fixed", "dynamic", "spectral"])
+@pytest.mark.parametrize("design", ["fixed", "dynamic", "spectral", "fixed copies", "spectral copies"])
 @pytest.mark.parametrize(
     ("name", "num_targets", "chained"),
     [("sr", 1, False), ("tse", 1, False), ("aec", 1, False), ("lass", 1, False), ("ss", 2, False), ("ss", 2, True)],
@@ -57,7 +60,7 @@ def test_an_aligned_target_has_the_inputs_rate_channels_and_length(generators, d
         assert np.isfinite(found).all()
 
 
-@pytest.mark.parametrize("design", ["fixed", "dynamic"])
+@pytest.mark.parametrize("design", ["fixed", "dynamic", "fixed copies"])
 def test_a_long_files_windows_are_what_single_calls_give(generators, design):
     generator, given = generators[design], audio(4.3)
     options = Options(windowing=SHORT, batch_windows=3)
@@ -73,6 +76,21 @@ def test_a_long_files_windows_are_what_single_calls_give(generators, design):
         stop = min(window.end * per_frame - half * (number < len(windows) - 1), len(found))
         wanted = alone[start - window.first * per_frame : stop - window.first * per_frame]
         np.testing.assert_allclose(found[start:stop], wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("design", ["fixed copies", "spectral copies"])
+@pytest.mark.parametrize(("name", "text"), [("sr", None), ("event_edit", "remove the dog"), ("ss", None)])
+def test_a_model_that_only_copies_gives_what_the_codec_makes_of_the_input(generators, design, name, text, monkeypatch):
+    generator = generators[design]
+    monkeypatch.setattr(generator.lm.trust, "forward", lambda hidden, _: hidden.new_full((*hidden.shape[:-1], 3), 1e4))
+    given = audio(1.7, rate_hz=generator.sample_rate_hz)
+    windowing = Windowing(window_s=4.0, context_s=0.2, fade_s=0.04)  # all at once
+    found = made(generator, Request(name, given, None, text), Options(windowing=windowing))
+    codec = generator.codec
+    with torch.inference_mode():
+        wanted = codec.decode(codec.encode(torch.from_numpy(given.wave)))[0].numpy()
+    for signal in found:
+        np.testing.assert_allclose(signal[0, : given.num_samples], wanted, atol=1e-5)
 
 
 def test_the_same_seed_gives_the_same_audio_and_another_another(generator):

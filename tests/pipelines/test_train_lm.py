@@ -15,8 +15,13 @@ from safetensors.numpy import load_file
 from infra import tracking
 from infra.dataset import open_dataset
 from infra.model_folder import CONFIG, WEIGHTS
+from infra.storage import open_store
 from lm.model import UnifiedLM
 from pipelines import train_lm
+from pipelines.audio_streams import ArrayAudio
+from pipelines.audio_streams import whole as whole_of
+from pipelines.bundle import Bundle
+from pipelines.generation import Options, Request
 from tests.codec.samples import FIXED, make
 from tests.pipelines.conftest import command, finished, write_corpus
 from tests.training.token_datasets import encoded, rewritten, simulated
@@ -152,6 +157,21 @@ def test_adversarial_fine_tuning_killed_and_rerun_is_the_same_run(whole, places,
 
 
 @pytest.mark.slow
+def test_a_model_that_copies_is_trained_judged_and_put_to_work(places, tmp_path):
+    for split in ("train", "test"):
+        audio = open_dataset(open_store(str(places / "audio" / split / "lass")))
+        encoded(audio, tmp_path / split, places / "codec", split=split, input_codes=True)
+    out, steps = tmp_path / "run", ("--steps", "4", "--codec", places / "codec", "--model.copies")
+    said = trained("tiny", "--data", tmp_path / "train", "--held-out", tmp_path / "test", *OPTIONS, "--out", out, *steps)
+    assert "copy of the input" in said and UnifiedLM.from_pretrained(out / "model").config.copies
+    Bundle.create(places / "codec", out / "model", tmp_path / "bundle")
+    generator = Bundle.open(tmp_path / "bundle", device="cpu").generator
+    given = ArrayAudio.of(np.random.default_rng(0).normal(0, 0.1, (1, 8000)).astype(np.float32), 16000, "x")
+    found = whole_of(generator.stream(Request("lass", given, None, "rain"), Options()))
+    assert found.shape == (1, 1, 8000) and np.isfinite(found).all()
+
+
+@pytest.mark.slow
 def test_a_few_real_examples_are_learnt_by_heart(places, tmp_path):
     more = [
         "--engine.learning-rate",
@@ -230,6 +250,8 @@ def test_what_is_wrong_is_said_before_training(places, tmp_path):
         replace(train_lm.presets()["tiny"], out="s3://bucket/run")
     with pytest.raises(ValueError, match=r"--adversarial\.form relgan fine-tunes a trained model: name it with --init"):
         job(places, "--adversarial.form", "relgan")
+    with pytest.raises(ValueError, match="without the inputs' tokens, which this model copies"):
+        job(places, "--model.copies")
     with pytest.raises(ValueError, match="3 ranks"):
         job(places, "--workers", "3", "--training.batch-size", "6")
 

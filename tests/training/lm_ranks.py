@@ -25,6 +25,7 @@ SMALL = LMConfig(
     tokens=TokenConfig(num_acoustic=3, num_semantic=2, codebook_size=12),
     decoder=DecoderConfig(width=16, num_layers=2, num_heads=2, feed_forward_width=24),
     conditions=ConditionConfig(text_width=5),
+    copies=True,
 )
 
 
@@ -62,9 +63,8 @@ def made(tasks: tuple[str, ...], seed: int) -> TokenBatch:
     ]
     columns = [tuple(clip[name] for clip in clips) for name in ("text", "reference", "input")]
     keys = tuple(f"{name}-{seed + row}" for row, name in enumerate(tasks))
-    return TokenBatch(
-        keys, tuple(tasks), *columns, *padded, torch.tensor(lengths), torch.stack([clip["draws"] for clip in clips])
-    )
+    draws, heard = torch.stack([clip["draws"] for clip in clips]), tuple(clip["heard"] for clip in clips)
+    return TokenBatch(keys, tuple(tasks), *columns, *padded, torch.tensor(lengths), draws, input_codes=heard)
 
 
 def _clip(name: str, seed: int) -> dict[str, Tensor | str | None]:
@@ -76,8 +76,9 @@ def _clip(name: str, seed: int) -> dict[str, Tensor | str | None]:
     codes = {
         stream: torch.randint(12, (layers, shape), generator=generator) for stream, layers in (("acoustic", 3), ("semantic", 2))
     }
-    text = f"Remove number {seed}." if "text" in of_task.needs else None
-    return given | codes | {"text": text, "draws": torch.rand(3, generator=generator)}
+    text, draws = f"Remove number {seed}." if "text" in of_task.needs else None, torch.rand(3, generator=generator)
+    heard = torch.randint(12, (num_frames, 5), generator=generator) if "input" in of_task.needs else None
+    return given | codes | {"text": text, "draws": draws, "heard": heard}
 
 
 def training(stage: int = 0, micro_batch_size: int = 2, **changes) -> LMTraining:

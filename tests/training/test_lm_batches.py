@@ -66,6 +66,17 @@ def test_a_missing_condition_and_strange_codes_are_refused():
         encoded(SMALL, encoders(), strange, device=CPU)
 
 
+def test_a_model_that_copies_gets_the_inputs_tokens_and_says_where_they_are_missing():
+    given = made(TASKS, 0)
+    found = encoded(SMALL, encoders(), given, device=CPU, dropout=0.4).conditions.input_codes
+    kept = (given.draws_BC[:, 2] >= 0.4).tolist()
+    assert found.lengths_B.tolist() == [0 if one is None else len(one) * keep for one, keep in zip(given.input_codes, kept)]
+    assert all(torch.equal(found.values_BMD[row, :n], given.input_codes[row]) for row, n in enumerate(found.lengths_B) if n)
+    assert encoded(replace(SMALL, copies=False), encoders(), given, device=CPU).conditions.input_codes is None
+    with pytest.raises(ValueError, match="sr-0: its input has no tokens"):
+        encoded(SMALL, encoders(), replace(given, input_codes=()), device=CPU)
+
+
 def test_row_lengths_are_those_of_the_model():
     batch = encoded(SMALL, encoders(), made(TASKS, 0), device=CPU, dropout=0.3)
     losses = UnifiedLM(SMALL)(batch)

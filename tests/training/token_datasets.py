@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from codec.model import Codec
@@ -32,13 +33,11 @@ def simulated(name: str, folder: Path, corpus: Path, *, count: int = 8, seed: in
     return _finished(store, recipe.num_shards(), described_by(recipe, source), name)
 
 
-def encoded(
-    source: Dataset, folder: Path, codec_folder: Path, *, split: str = "train", codec_id: str = "", features: str = ""
-) -> Store:
-    """The tokens of a dataset."""
+def encoded(source: Dataset, folder: Path, codec_folder: Path, *, split: str = "train", codec_id: str = "", **changes) -> Store:
+    """The tokens of a dataset; `changes` are of the recipe."""
     codec, config = Codec.from_pretrained(codec_folder).eval(), Encode(data="data", codec=str(codec_folder))
-    codec_id, recipe = codec_id or model_id(codec_folder), Recipe(config.threshold, config.batch_s, features)
-    networks = Networks(codec, codec_id, open_audio_encoder(features) if features else None)
+    codec_id, recipe = codec_id or model_id(codec_folder), replace(Recipe(config.threshold, config.batch_s), **changes)
+    networks = Networks(codec, codec_id, open_audio_encoder(recipe.features) if recipe.features else None)
     store, manifest = open_store(str(folder)), source.manifest.to_pylist()
     shards = list(dict.fromkeys(row["shard"] for row in manifest))
     for shard in shards:

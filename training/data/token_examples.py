@@ -43,6 +43,7 @@ class TokenExample:
     semantic_KF: np.ndarray
     reference_features: np.ndarray | None  # (M, D) float16: what the model's audio encoder makes of it, where that is kept
     input_features: np.ndarray | None
+    input_codes: np.ndarray | None  # (F, C) int64: acoustic and semantic codes of the input, for a model that copies
     draws_C: np.ndarray  # float32 uniforms in [0, 1), keyed by the example and its epoch: for condition dropout
 
     @property
@@ -96,6 +97,7 @@ def decode(cutting: Cutting, found: Encoded, parts: Parts) -> TokenExample:
     num_frames = int(durations_F.sum())
     wave = _wave(found, "input") if row["input_num_samples"] else None
     reference = _wave(found, "reference") if row["reference_num_samples"] else None
+    heard = _input_codes(found, cutting.tokens) if wave is not None and row.get("has_input_codes") else None
     features = {name: _features(found, name, part) for name, part in (("input", wave), ("reference", reference))}
     if task(row["task"]).length == "aligned":
         _check_lengths(found, targets, num_frames, cutting.tokens)
@@ -105,6 +107,7 @@ def decode(cutting: Cutting, found: Encoded, parts: Parts) -> TokenExample:
             samples = slice(round(begin * cutting.samples_per_frame), round(end * cutting.samples_per_frame))
             targets = [tuple(codes_KF[:, groups] for codes_KF in target) for target in targets]
             wave, features["input"] = _part(wave, features["input"], samples)
+            heard = None if heard is None else heard[groups]
             if row["task"] in TIMED_REFERENCES:
                 reference, features["reference"] = _part(reference, features["reference"], samples)
     if reference is not None and row["task"] not in TIMED_REFERENCES:
@@ -114,7 +117,7 @@ def decode(cutting: Cutting, found: Encoded, parts: Parts) -> TokenExample:
         reference, features["reference"] = _part(reference, features["reference"], slice(start, start + most))
     acoustic_KF, semantic_KF = (np.concatenate(streams, axis=1).astype(np.int64) for streams in zip(*targets))
     dropout_C = generator(*parts, "draws").random(len(CONDITIONS), dtype=np.float32)
-    kept = features["reference"], features["input"]
+    kept = features["reference"], features["input"], heard
     return TokenExample(row["key"], row["task"], row["text"], reference, wave, acoustic_KF, semantic_KF, *kept, dropout_C)
 
 
@@ -136,8 +139,17 @@ def _stretch(durations_F: np.ndarray, most: int, draws: np.random.Generator) -> 
     return slice(first, past), begin, int(ends_F[past - 1])
 
 
+def _input_codes(found: Encoded, tokens: TokenConfig) -> np.ndarray:
+    """(F, C) of a codec of constant rate. Rejected unless they are as long as the input."""
+    codes_FC = np.concatenate(_codes(found, "input", tokens)).T.astype(np.int64)
+    wanted = -(-found.row["input_num_samples"] * tokens.frame_rate_hz // found.row["sample_rate_hz"])
+    if len(codes_FC) != wanted:
+        raise _rejected(found, "wrong_length", f"tokens of {len(codes_FC)} frames, an input of {wanted:g}")
+    return codes_FC
+
+
 def _codes(found: Encoded, role: str, tokens: TokenConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Acoustic and semantic codes of one target. Rejected unless the model's codec can have made them."""
+    """Acoustic and semantic codes of one role. Rejected unless the model's codec can have made them."""
     acoustic_KF, semantic_KF = (_member(found, f"{role}_{stream}.npy") for stream in ("acoustic", "semantic"))
     num_frames = acoustic_KF.shape[-1]
     shapes = (tokens.num_acoustic, num_frames), (tokens.num_semantic, num_frames)

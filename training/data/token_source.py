@@ -38,7 +38,8 @@ class TokenSource(ShardSource):
 
     tokens: TokenConfig
     left_out: tuple[Rejected, ...]
-    has_features: bool = False  # it keeps those of the model's audio encoder
+    kept: frozenset[str] = frozenset()
+    """What it keeps that the model takes: has_features of its audio encoder, has_input_codes."""
 
     def _cut(self, shard: int, rows: list[dict]) -> list[Encoded | Rejected]:
         url, sha256 = self.shards["url"].iat[shard], self.shards["sha256"].iat[shard]
@@ -47,7 +48,8 @@ class TokenSource(ShardSource):
             examples = self.shared.get(url, num_bytes, (len(rows), num_clips), lambda: read_whole(url, sha256))
         except Rejected as rejected:
             return [rejected] * len(rows)
-        return [_encoded(row | {"task": self.domain, "has_features": self.has_features}, examples, url) for row in rows]
+        about = {"task": self.domain} | dict.fromkeys(self.kept, True)
+        return [_encoded(row | about, examples, url) for row in rows]
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Wanted:
     check_text: CheckText = check_text
     audio_encoder: str = ""
     """Of the model: features that were kept of it are used, others are made."""
+    input_codes: bool = False
+    """The model copies: the data must have the tokens of the inputs."""
 
 
 def open_token_sources(data: TokenData, wanted: Wanted) -> list[TokenSource]:
@@ -111,6 +115,8 @@ def _check(dataset: Dataset, codec: TokenConfig, wanted: Wanted) -> None:
         codec.check_codec(tokens_of(dataset))
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
+    if wanted.input_codes and not dataset.description.get("input_codes"):
+        raise ValueError(f"{where}: without the inputs' tokens, which this model copies: `make encode` with ARGS=--input-codes")
     split = dataset.description.get("split")
     if split not in wanted.splits:
         raise ValueError(
@@ -141,7 +147,9 @@ def _opened(dataset: Dataset, data: TokenData, wanted: Wanted) -> TokenSource:
     window = (data.window_shards, data.window_mb * 1e6)
     split = dataset.description["split"]
     has_features = bool(wanted.audio_encoder) and dataset.description.get("features") == wanted.audio_encoder
-    return TokenSource(identity[:12], where, name, split, table, sized, window, cutting.tokens, tuple(left_out), has_features)
+    kept_too = {"has_features": has_features, "has_input_codes": wanted.input_codes}
+    of_model = frozenset(one for one, there in kept_too.items() if there)
+    return TokenSource(identity[:12], where, name, split, table, sized, window, cutting.tokens, tuple(left_out), of_model)
 
 
 def _rows(dataset: Dataset, name: str) -> list[dict[str, Any]]:

@@ -33,6 +33,7 @@ class TokenBatch:
     draws_BC: Tensor  # float32 uniforms in [0, 1), keyed by example and epoch
     reference_features: tuple[Tensor | None, ...] = ()  # (M, D) float16 where they were kept; () if none were
     input_features: tuple[Tensor | None, ...] = ()
+    input_codes: tuple[Tensor | None, ...] = ()  # (F, C) int64, likewise
 
 
 class TokenStream(Steps[TokenExample, TokenBatch]):
@@ -82,6 +83,7 @@ def token_batch(examples: Sequence[TokenExample]) -> TokenBatch:
         torch.from_numpy(np.stack([example.draws_C for example in examples])),
         tuple(_tensor(example.reference_features) for example in examples),
         tuple(_tensor(example.input_features) for example in examples),
+        tuple(_tensor(example.input_codes) for example in examples),
     )
 
 

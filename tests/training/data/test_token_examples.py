@@ -95,6 +95,28 @@ def test_the_reference_of_echo_is_cut_with_the_input_and_others_for_themselves()
     assert len(starts) > 10
 
 
+def with_input_codes(found: Encoded, num_frames: int = 20) -> Encoded:
+    codes = np.tile(np.arange(num_frames, dtype=np.int16) % 32, (3, 1))
+    members = {"input_acoustic.npy": encode_npy(codes), "input_semantic.npy": encode_npy(codes[:2])}
+    return Encoded(found.row | {"has_input_codes": True}, found.members | members, found.where)
+
+
+@pytest.mark.parametrize("crop_s", [0.2, 60.0])
+def test_the_input_s_tokens_are_cut_with_it(crop_s):
+    for clip in range(10):
+        example = decode(replace(WHOLE, crop_s=crop_s), with_input_codes(made()), parts(clip))
+        assert example.input_codes.shape == (example.acoustic_KF.shape[1], 5) and example.input_codes.dtype == np.int64
+        assert example.input_codes[:, 0].tolist() == example.input_codes[:, 4].tolist() == frames_of(example.input)
+    assert decode(WHOLE, made(), parts()).input_codes is None
+
+
+def test_an_input_s_tokens_that_are_missing_or_of_another_length_are_rejected():
+    with pytest.raises(Rejected, match="tokens of 19 frames, an input of 20"):
+        decode(WHOLE, with_input_codes(made(), 19), parts())
+    with pytest.raises(Rejected, match=r"no input_acoustic\.npy"):
+        decode(WHOLE, replace(made(), row=made().row | {"has_input_codes": True}), parts())
+
+
 def with_features(found: Encoded) -> Encoded:
     """Features that say the number of their frame of the codec, for each wave."""
     members = dict(found.members)

@@ -148,13 +148,20 @@ def test_tokens_of_another_codec_are_refused_before_training(tokens, tmp_path):
 def test_kept_features_serve_the_model_of_their_encoder_alone(tokens, tmp_path):
     kept = redescribed(tokens["sr"], tmp_path / "kept", features="log-mel")
     found = [
-        opened(store, wanted=replace(WANTED, audio_encoder=encoder))[0].has_features
+        opened(store, wanted=replace(WANTED, audio_encoder=encoder))[0].kept == {"has_features"}
         for store in (kept, tokens["sr"])
         for encoder in ("log-mel", "other", "")
     ]
     assert found == [True, False, False, False, False, False]
     source = opened(kept, wanted=replace(WANTED, audio_encoder="log-mel"))[0]
     assert all(one.row["has_features"] for one in source.fetch(np.array([0])).values())
+
+
+def test_a_model_that_copies_wants_the_inputs_tokens(tokens, tmp_path):
+    kept, wanted = redescribed(tokens["sr"], tmp_path / "kept", input_codes=True), replace(WANTED, input_codes=True)
+    assert opened(kept, wanted=wanted)[0].kept == {"has_input_codes"} and not opened(kept)[0].kept
+    with pytest.raises(ValueError, match="without the inputs' tokens, which this model copies"):
+        opened(tokens["sr"], wanted=wanted)
 
 
 def test_held_out_data_are_not_trained_on_and_training_data_not_held_out(tokens, tmp_path):
