@@ -9,11 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from infra import s3_server
 
 # As many processes as cores run tests: threads of their own would wait for each other. Read when torch is imported, later.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A busy machine is no failure, and a commit's tests are the same each time they run.
+settings.register_profile("quarkline", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("quarkline")
 
 
 @pytest.fixture(scope="module", autouse=True)

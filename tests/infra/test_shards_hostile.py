@@ -63,7 +63,7 @@ def test_a_pickle_is_never_loaded(tmp_path):
     for name in ("a.pyd", "a.pkl", "a.npy", "a.json", "a.txt", "a.flac"):
         with pytest.raises(ShardError, match=r"a\."):
             list(read(tar((name, pickled + b"\xff")), "shard"))
-    with pytest.raises(ShardError, match="numbers are allowed"):
+    with pytest.raises(ShardError, match="no array of numbers"):
         list(read(tar(("a.npy", npy(np.array([Bomb()], object)))), "shard"))
     assert not (tmp_path / "exploded").exists()
 
