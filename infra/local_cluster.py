@@ -28,7 +28,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-START_S, STOP_S = 180.0, 5.0
+START_S, STOP_S = 600.0, 5.0
 STORE_BYTES = 256 * 2**20  # of each node's object store; only totals and manifests travel through it
 REPORT_INTERVAL_MS = 2000  # of metrics; Ray's 10 s are for real clusters
 
@@ -67,13 +67,13 @@ class LocalCluster:
                     "--include-dashboard=true",
                     f"--ray-client-server-port={others.pop()}",
                 ]
-                self._spawn("head", head, others, state)
-                self._wait(1)
+                running = [self._spawn("head", head, others, state)]
+                self._wait(1, running)
                 share = max(1, (os.cpu_count() or 1) // nodes)
                 for number in range(nodes):
                     worker = [f"--address={state['address']}", f"--num-cpus={share}"]
-                    self._spawn(f"worker-{number}", worker, others, state)
-                    self._wait(number + 2)  # one after the other: started at once on two cores, some gave up
+                    running.append(self._spawn(f"worker-{number}", worker, others, state))
+                    self._wait(number + 2, running)  # one after the other: started at once on two cores, some gave up
             except BaseException:
                 self._stop()
                 raise
@@ -112,7 +112,7 @@ class LocalCluster:
             return 0
         return sum(node.get("raylet", {}).get("state") == "ALIVE" for node in summary)
 
-    def _spawn(self, name: str, words: list[str], ports: list[int], state: dict) -> None:
+    def _spawn(self, name: str, words: list[str], ports: list[int], state: dict) -> subprocess.Popen:
         """One node as a process in a session of its own; it is written down before the next one starts."""
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", *words]
         command += ["--node-ip-address=127.0.0.1", f"--object-store-memory={STORE_BYTES}"]
@@ -130,14 +130,17 @@ class LocalCluster:
         temporary = self.root / "nodes.json.new"
         temporary.write_text(json.dumps(state, indent=2) + "\n")
         temporary.replace(self.root / "nodes.json")
+        return process
 
-    def _wait(self, nodes: int) -> None:
+    def _wait(self, nodes: int, running: list[subprocess.Popen]) -> None:
         end = time.monotonic() + START_S
-        started = len(self._state()["pids"])
         while self.num_nodes() < nodes:
-            if len(self.pids()) < started or time.monotonic() > end:
+            # of a process that has just begun, /proc may not yet know whose it is: the handle does
+            gone = [process.returncode for process in running if process.poll() is not None]
+            if gone or time.monotonic() > end:
+                why = f"a node ended with code {gone[0]}" if gone else f"not all nodes have come in {START_S:g} s"
                 logs = "\n".join(_last_lines(path) for path in sorted((self.root / "log").glob("*.log")))
-                raise ClusterError(f"{self.root}: not all nodes have come; see {self.root / 'log'}\n{logs}")
+                raise ClusterError(f"{self.root}: {why}; see {self.root / 'log'}\n{logs}")
             time.sleep(0.5)
 
     def _stop(self) -> None:
