@@ -43,8 +43,8 @@ class TokenExample:
     semantic_KF: np.ndarray
     reference_features: np.ndarray | None  # (M, D) float16: what the model's audio encoder makes of it, where that is kept
     input_features: np.ndarray | None
-    input_codes: np.ndarray | None  # (F, C) int64: acoustic and semantic codes of the input, for a model that copies
     draws_C: np.ndarray  # float32 uniforms in [0, 1), keyed by the example and its epoch: for condition dropout
+    input_codes: np.ndarray | None = None  # (F, C) int64: acoustic and semantic codes of the input, for a model that copies
 
     @property
     def num_positions(self) -> int:
@@ -117,8 +117,10 @@ def decode(cutting: Cutting, found: Encoded, parts: Parts) -> TokenExample:
         reference, features["reference"] = _part(reference, features["reference"], slice(start, start + most))
     acoustic_KF, semantic_KF = (np.concatenate(streams, axis=1).astype(np.int64) for streams in zip(*targets))
     dropout_C = generator(*parts, "draws").random(len(CONDITIONS), dtype=np.float32)
-    kept = features["reference"], features["input"], heard
-    return TokenExample(row["key"], row["task"], row["text"], reference, wave, acoustic_KF, semantic_KF, *kept, dropout_C)
+    kept = features["reference"], features["input"]
+    return TokenExample(
+        row["key"], row["task"], row["text"], reference, wave, acoustic_KF, semantic_KF, *kept, dropout_C, heard
+    )
 
 
 def _part(wave: np.ndarray, features: np.ndarray | None, samples: slice) -> tuple[np.ndarray, np.ndarray | None]:
