@@ -18,7 +18,7 @@ from lm.config import LMConfig
 from lm.decoder import Decoder
 from lm.features import Features
 from lm.loss import HeadLosses, Raised, head_losses
-from lm.offers import Offered, Trust, known, offers
+from lm.offers import Offered, Trust, known, offers, trusted
 from lm.tasks import task
 from lm.weights import load, save
 
@@ -235,6 +235,11 @@ class UnifiedLM(nn.Module):
         """Inputs of successive slots of the target (-1: S), with what is offered for the slots after them."""
         x_BPD = self.slots(symbols_BPK, first_slot) + self.target_segment
         return x_BPD if offers_BPK is None else x_BPD + self.offered(self.slots(offers_BPK, first_slot + 1))
+
+    def logits(self, hidden: Tensor, parity: int, offers: Tensor | None = None) -> Tensor:
+        """(.., K, V + 1) of slots of one parity, of hidden states (.., D) and what is offered there (.., K)."""
+        logits = self.heads(hidden, parity)
+        return logits if offers is None else trusted(logits, offers, self.trust(hidden, parity))
 
     def offers(self, conditions: Conditions, size: int, num_targets_B: Tensor) -> Tensor | None:
         """(B, P, K) symbols of the first slots that the input offers, None for a model that does not copy."""

@@ -16,7 +16,6 @@ from torch import Tensor
 from lm import layout
 from lm.cached import Cache, Stepper, prefill, turns
 from lm.model import NEVER, Batch, Segment, UnifiedLM
-from lm.offers import trusted
 
 
 @dataclass(frozen=True)
@@ -60,11 +59,6 @@ class Rows:
         places_BW = (self.places_BW - 1).clamp(max=self.offers_BPK.shape[1] - 1)
         return self.offers_BPK.take_along_dim(places_BW[..., None], 1)
 
-    def logits(self, hidden_ND: Tensor, parity: int, offers_NK: Tensor | None) -> Tensor:
-        """(N, K, V + 1) of slots of one parity."""
-        logits_NKV = self.model.heads(hidden_ND, parity)
-        return logits_NKV if offers_NK is None else trusted(logits_NKV, offers_NK, self.model.trust(hidden_ND, parity))
-
     @property
     def truth_BWK(self) -> Tensor:
         """What the window's slots hold in the target; pads past its end."""
@@ -102,15 +96,14 @@ def free_run(model: UnifiedLM, batch: Batch, window: Window) -> Tensor:
         cache = Cache(model.config.decoder, len(x_BLD), x_BLD.shape[1] + rows.size, x_BLD)
         hidden_BD = prefill(model.decoder, x_BLD, clock_BL, lengths_B, cache)
         step, rotation = Stepper(model.decoder), _turns(rows, lengths_B, hidden_BD)
-        found, offers_BWK = [], rows.offers_BWK
-        of = lambda slot: None if offers_BWK is None else offers_BWK[:, slot : slot + 1]  # noqa: E731
+        found, offers = [], [None] * rows.size if rows.offers_BWK is None else rows.offers_BWK.split(1, dim=1)
         for slot in range(rows.size):
-            offers_BK = None if offers_BWK is None else offers_BWK[:, slot]
-            logits_BKV = rows.logits(hidden_BD, slot % 2, offers_BK)[..., : model.config.tokens.vocab_size]  # starts are even
+            logits_B1KV = model.logits(hidden_BD[:, None], slot % 2, offers[slot])  # windows start at even slots
+            logits_BKV = logits_B1KV[:, 0, :, : model.config.tokens.vocab_size]
             drawn_BK = (logits_BKV.float() + window.noise_BWKV[:, slot]).argmax(-1)
             found.append(drawn_BK.where(free_BWK[:, slot], truth_BWK[:, slot]))
             if slot < rows.size - 1:
-                x_BD = model.embed_slots(found[-1][:, None], slot, of(slot + 1))[:, 0]
+                x_BD = model.embed_slots(found[-1][:, None], slot, offers[slot + 1])[:, 0]
                 hidden_BD = step(x_BD, rotation[:, :, :, slot : slot + 1], cache)
     return torch.stack(found, dim=1)
 
@@ -139,13 +132,10 @@ def slot_logits(model: UnifiedLM, batch: Batch, window: Window, symbols_BWK: Ten
     starts_B1 = (lengths_B - wanted_B + rows.first_slot_B)[:, None]
     index_BW = (starts_B1 + torch.arange(rows.size, device=x_BLD.device)).clamp(max=x_BLD.shape[1] - 1)
     hidden_BWD = hidden_BLD.take_along_dim(index_BW[..., None], 1)
-    offers_BWK, parts = rows.offers_BWK, []
-    for parity in (0, 1):
-        offers_NK = None if offers_BWK is None else offers_BWK[:, parity::2].flatten(0, 1)
-        parts.append(rows.logits(hidden_BWD[:, parity::2].flatten(0, 1), parity, offers_NK))
-    logits_BWKV = hidden_BWD.new_zeros(*hidden_BWD.shape[:2], *parts[0].shape[1:], dtype=parts[0].dtype)
-    for parity, logits_NKV in enumerate(parts):
-        logits_BWKV[:, parity::2] = logits_NKV.unflatten(0, (len(hidden_BWD), -1))
+    offers = [None if rows.offers_BWK is None else rows.offers_BWK[:, parity::2] for parity in (0, 1)]
+    parts = [model.logits(hidden_BWD[:, parity::2], parity, offers[parity]) for parity in (0, 1)]
+    logits_BWKV = hidden_BWD.new_zeros(*hidden_BWD.shape[:2], *parts[0].shape[2:], dtype=parts[0].dtype)
+    logits_BWKV[:, 0::2], logits_BWKV[:, 1::2] = parts
     return logits_BWKV
 
 

@@ -168,9 +168,7 @@ class Generator:
 
     def _parts(self, request: Request, windows: list[Window], options: Options) -> Iterator[tuple[Window, np.ndarray]]:
         """Each window with what becomes of it, (targets, channels, samples) at the codec's rate."""
-        audio, per_frame = request.input, self.samples_per_frame_16k
-        total = num_samples_at(audio, RATE_HZ)
-        spans = [(window.first * per_frame, min(window.last * per_frame, total)) for window in windows]
+        audio, spans = request.input, self._spans(request.input, windows, RATE_HZ)
         inputs = stretches(at_rate(audio, RATE_HZ), spans)
         numbered = zip(
             itertools.count(), windows, inputs, self._heard(audio, windows), self._references(request, spans, options)
@@ -189,10 +187,12 @@ class Generator:
         """For each window (channels, samples) at the codec's rate, where the model copies tokens."""
         if not self.lm.config.copies:
             return itertools.repeat(None)
-        total = num_samples_at(audio, self.sample_rate_hz)
-        starts = [min(window.first * self.samples_per_frame, total - 1) for window in windows]
-        ends = [min(window.last * self.samples_per_frame, total) for window in windows]
-        return stretches(at_rate(audio, self.sample_rate_hz), list(zip(starts, ends)))
+        return stretches(at_rate(audio, self.sample_rate_hz), self._spans(audio, windows, self.sample_rate_hz))
+
+    def _spans(self, audio: Audio, windows: list[Window], rate_hz: int) -> list[tuple[int, int]]:
+        """First and past-the-last sample of each window at a rate, at least one."""
+        per_frame, total = round(rate_hz / self.frame_rate_hz), num_samples_at(audio, rate_hz)
+        return [(min(window.first * per_frame, total - 1), min(window.last * per_frame, total)) for window in windows]
 
     def _references(self, request: Request, spans: list[tuple[int, int]], options: Options) -> Iterator[np.ndarray | None]:
         """For each window, (samples,) at 16 kHz."""
